@@ -1,0 +1,1 @@
+//! Authentication: a bearer key becomes a `Caller`.

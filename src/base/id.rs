@@ -1,0 +1,107 @@
+//! Ids: base62 text of random bits, and the request id that a caller may choose.
+
+use std::fmt;
+use std::sync::Arc;
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// `bytes` as one big-endian number in base62, left-padded with `0` to `width` digits.
+pub(crate) fn base62(bytes: &[u8], width: usize) -> String {
+    let mut number = bytes.to_vec();
+    let mut digits = vec![b'0'; width];
+    for digit in digits.iter_mut().rev() {
+        let mut remainder = 0u32;
+        for byte in &mut number {
+            let value = (remainder << 8) | u32::from(*byte);
+            *byte = (value / 62) as u8;
+            remainder = value % 62;
+        }
+        *digit = ALPHABET[remainder as usize];
+    }
+    digits.into_iter().map(char::from).collect()
+}
+
+/// Whether `text` consists of base62 digits alone.
+pub(crate) fn is_base62(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// `N` random bytes from the operating system.
+///
+/// # Panics
+/// When the operating system has no randomness to give: a gateway must not mint guessable ids.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system has no randomness to give");
+    bytes
+}
+
+/// A new id: `prefix` and 22 base62 digits of 128 random bits.
+pub fn new_id(prefix: &str) -> String {
+    let mut id = String::with_capacity(prefix.len() + 22);
+    id.push_str(prefix);
+    id.push_str(&base62(&random::<16>(), 22));
+    id
+}
+
+/// The id that a request is known by: in `x-request-id`, in errors, in records.
+///
+/// The caller's own when it is 1 to 128 of `[A-Za-z0-9._-]`, else minted here.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// The caller's id, or a minted one where that will not do.
+    pub fn accept(offered: Option<&http::HeaderValue>) -> Self {
+        let fits = |text: &&str| {
+            (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        match offered.and_then(|v| v.to_str().ok()).filter(fits) {
+            Some(text) => Self(text.into()),
+            None => Self::mint(),
+        }
+    }
+
+    /// A new random id.
+    pub fn mint() -> Self {
+        Self(new_id("req_").into())
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({})", self.0)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base62_is_most_significant_digit_first_and_padded() {
+        let id: Vec<u8> = (0x00..=0x0f).collect();
+        assert_eq!(base62(&id, 22), "000SYW7RiJxkEgOGusQGwp");
+        assert_eq!(base62(&[61], 2), "0z");
+    }
+
+    #[test]
+    fn a_request_id_that_could_forge_a_log_line_is_replaced() {
+        let accept = |bytes: &[u8]| RequestId::accept(http::HeaderValue::from_bytes(bytes).ok().as_ref());
+        assert_eq!(accept(b"trace-1.2_3").as_str(), "trace-1.2_3");
+        for bad in [&b""[..], b"a b", b"a\tb", "ü".as_bytes(), &[b'a'; 129]] {
+            assert!(accept(bad).as_str().starts_with("req_"), "{bad:?}");
+        }
+    }
+}

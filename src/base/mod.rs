@@ -1,0 +1,8 @@
+//! What every floor stands on: errors, money, ids, time, secrets and the future that stores return.
+
+pub mod clock;
+pub mod error;
+pub mod id;
+pub mod money;
+pub mod secret;
+pub mod store_future;

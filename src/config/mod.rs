@@ -1,0 +1,1 @@
+//! The configuration file (CONTRACT section 2) as a gateway.

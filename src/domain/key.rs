@@ -1,0 +1,286 @@
+//! API keys: their text, their digest, and the record that a store keeps.
+//!
+//! The text is `kancy_<env>_<id>_<secret><crc>`. The checksum refuses a typo, and an attacker's noise, before any store
+//! is asked; the secret is kept only as SHA-256.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::base::clock::Timestamp;
+use crate::base::id::{base62, is_base62, random};
+use crate::base::secret::{Secret, constant_time_eq};
+
+use super::caller::{Home, ModelPatterns};
+use super::modality::Modality;
+use super::name::Name;
+
+const ID: usize = 22;
+const SECRET: usize = 43;
+const CRC: usize = 6;
+
+/// A key's id: 22 base62 characters. No secret.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(Arc<str>);
+
+impl KeyId {
+    /// Takes `text` as an id where it has the form of one.
+    pub fn new(text: &str) -> Option<Self> {
+        (text.len() == ID && is_base62(text)).then(|| Self(text.into()))
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({})", self.0)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// SHA-256 of a whole key: what is stored in its place. Never accepted as a key.
+#[derive(Clone, Copy, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a key's whole text.
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// From stored bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for KeyDigest {
+    fn eq(&self, other: &Self) -> bool {
+        constant_time_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest(…)")
+    }
+}
+
+/// A key as the caller presents it, checked in form and checksum only.
+#[derive(Debug)]
+pub struct PresentedKey {
+    /// The id to look up.
+    pub id: KeyId,
+    /// What to compare with the record.
+    pub digest: KeyDigest,
+}
+
+impl PresentedKey {
+    /// Reads a key's text; `None` for anything that no minting could have made.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("kancy_")?;
+        let (tag, rest) = rest.split_once('_')?;
+        let (id, tail) = rest.split_once('_')?;
+        let tag_fits =
+            (1..=16).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if !tag_fits || tail.len() != SECRET + CRC || !is_base62(tail) {
+            return None;
+        }
+        let (body, crc) = text.split_at(text.len() - CRC);
+        let id = KeyId::new(id)?;
+        (checksum(body) == crc).then(|| Self { id, digest: KeyDigest::of(text) })
+    }
+}
+
+/// A key just minted: the one moment in which its text exists here.
+#[derive(Debug)]
+pub struct MintedKey {
+    /// The new or kept id.
+    pub id: KeyId,
+    /// The whole key, to be shown once.
+    pub text: Secret,
+    /// What the store keeps.
+    pub digest: KeyDigest,
+}
+
+impl MintedKey {
+    /// A key with a new id.
+    pub fn new(environment: Option<&Name>) -> Self {
+        Self::from_parts(environment.map(Name::as_str), &base62(&random::<16>(), ID), &random::<32>())
+    }
+
+    /// A new secret for the key `id`, as rotation makes it.
+    pub fn rotate(id: &KeyId, environment: Option<&Name>) -> Self {
+        Self::from_parts(environment.map(Name::as_str), id.as_str(), &random::<32>())
+    }
+
+    fn from_parts(environment: Option<&str>, id: &str, secret: &[u8; 32]) -> Self {
+        let body = format!("kancy_{}_{id}_{}", tag(environment), base62(secret, SECRET));
+        let text = format!("{body}{}", checksum(&body));
+        Self { id: KeyId(id.into()), digest: KeyDigest::of(&text), text: Secret::new(text) }
+    }
+}
+
+fn tag(environment: Option<&str>) -> String {
+    let reduced: String = environment
+        .unwrap_or_default()
+        .chars()
+        .map(|c| c.to_ascii_lowercase())
+        .filter(char::is_ascii_alphanumeric)
+        .take(16)
+        .collect();
+    if reduced.is_empty() { "key".to_owned() } else { reduced }
+}
+
+fn checksum(body: &str) -> String {
+    base62(&crc32(body.as_bytes()).to_be_bytes(), CRC)
+}
+
+/// CRC-32 (IEEE 802.3), bit by bit over a table of sixteen.
+fn crc32(bytes: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0xEDB8_8320;
+    let mut table = [0u32; 16];
+    for (i, slot) in (0u32..).zip(&mut table) {
+        *slot = (0..4).fold(i, |c, _| if c & 1 == 1 { (c >> 1) ^ POLYNOMIAL } else { c >> 1 });
+    }
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        let low = table[((crc ^ u32::from(*byte)) & 15) as usize] ^ (crc >> 4);
+        table[((low ^ (u32::from(*byte) >> 4)) & 15) as usize] ^ (low >> 4)
+    })
+}
+
+/// Where a key came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeySource {
+    /// Made by the admin API or by the host's code.
+    Api,
+    /// Named in the configuration file: cannot be rotated by API.
+    Config,
+}
+
+/// A secret that used to be the key's and still opens it until its grace ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "a digest and its end")]
+pub struct OldDigest {
+    pub digest: KeyDigest,
+    /// From here on it is refused.
+    pub until: Timestamp,
+}
+
+/// A key as a store keeps it. Times are those of the gateway's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields of CONTRACT section 6, in its words")]
+pub struct KeyRecord {
+    pub id: KeyId,
+    pub name: Option<Name>,
+    #[serde(flatten)]
+    pub home: Home,
+    pub models: ModelPatterns,
+    pub modalities: Vec<Modality>,
+    pub digest: KeyDigest,
+    /// The one before the last rotation.
+    pub old: Option<OldDigest>,
+    pub source: KeySource,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Why a known key does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as the stable codes")]
+pub enum KeyRefusal {
+    Invalid,
+    Expired,
+    Revoked,
+}
+
+impl KeyRecord {
+    /// Whether `presented` opens this key at `now`. A time limit that is reached exactly has passed.
+    pub fn check(&self, presented: &KeyDigest, now: Timestamp) -> Result<(), KeyRefusal> {
+        let current = self.digest == *presented;
+        let old = self.old.filter(|old| old.digest == *presented);
+        if !current && old.is_none() {
+            return Err(KeyRefusal::Invalid);
+        }
+        if self.revoked_at.is_some() || old.is_some_and(|old| now >= old.until) {
+            return Err(KeyRefusal::Revoked);
+        }
+        match self.expires_at {
+            Some(end) if now >= end => Err(KeyRefusal::Expired),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VECTOR: &str = "kancy_production_000SYW7RiJxkEgOGusQGwp_3oDH4mEVFvp7u7ED6UzpF5eHPrBI5AHumY7UBpOQIJz41yIaJ";
+
+    #[test]
+    fn the_published_vector_is_minted_and_read() {
+        let id: Vec<u8> = (0x00..=0x0f).collect();
+        let mut secret = [0; 32];
+        secret.iter_mut().zip(0x10..=0x2f).for_each(|(s, b)| *s = b);
+        let minted = MintedKey::from_parts(Some("production"), &base62(&id, ID), &secret);
+        assert_eq!(minted.text.expose(), VECTOR);
+        let read = PresentedKey::parse(VECTOR).unwrap();
+        assert_eq!((read.id, read.digest), (minted.id, minted.digest));
+    }
+
+    #[test]
+    fn every_single_changed_character_is_noticed() {
+        for at in 0..VECTOR.len() {
+            let mut text = VECTOR.as_bytes().to_vec();
+            text[at] = if text[at] == b'x' { b'y' } else { b'x' };
+            let text = String::from_utf8(text).unwrap();
+            assert!(PresentedKey::parse(&text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_tag_is_the_environment_reduced() {
+        for (environment, want) in [
+            (None, "key"),
+            (Some("Staging-EU.1"), "stagingeu1"),
+            (Some("---"), "key"),
+            (Some("abcdefghijklmnopqrst"), "abcdefghijklmnop"),
+        ] {
+            assert_eq!(tag(environment), want);
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_key_shows_in_debug() {
+        let minted = MintedKey::new(None);
+        let shown = format!("{minted:?}");
+        assert!(!shown.contains(&minted.text.expose()[30..]), "{shown}");
+    }
+}

@@ -1,0 +1,16 @@
+//! What the gateway talks about, as plain values and pure arithmetic: callers, keys, models, usage, prices, limits, records.
+
+pub mod alert;
+pub mod caller;
+pub mod endpoint;
+pub mod gcra;
+pub mod key;
+pub mod limit;
+pub mod limit_book;
+pub mod modality;
+pub mod model;
+pub mod name;
+pub mod price;
+pub mod record;
+pub mod usage;
+pub mod window;

@@ -1,0 +1,1 @@
+//! The builder that stacks what lies below.

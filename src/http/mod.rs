@@ -1,0 +1,8 @@
+//! What all layers share on the wire side: bodies, the once-guard, the meter, replies and headers.
+
+pub mod body;
+pub mod call;
+pub mod finish;
+pub mod headers;
+pub mod meter;
+pub mod reply;

@@ -1,0 +1,1 @@
+//! Metering: exactly one usage record for every model request.

@@ -1,0 +1,1 @@
+//! `echo`: the offline provider that answers in this process.

@@ -1,0 +1,1 @@
+//! The known models of CONTRACT section 5: one table.

@@ -1,0 +1,12 @@
+//! Vendors, without any I/O: each turns a call into the vendor's request and the vendor's bytes into an answer.
+//!
+//! [`traits`] is what a vendor implements, [`registry`] what finds it by model id. What vendors share stands in `wire`;
+//! a vendor never imports another.
+
+pub mod anthropic;
+pub mod echo;
+pub mod gemini;
+pub mod known;
+pub mod openai;
+pub mod registry;
+pub mod traits;

@@ -1,0 +1,1 @@
+//! The OpenAI-shaped vendors: `openai`, `openai-compatible`, `dashscope`, `moonshot`, `ark`.

@@ -1,0 +1,68 @@
+//! The registry: exact model id → where it runs and on what terms. One immutable snapshot, swapped whole at run time.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::domain::model::{Catalog, ModelTerms};
+
+use super::traits::Target;
+
+/// The models that this gateway offers. Cheap to clone; all clones see the same snapshot.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<RwLock<Arc<Snapshot>>>);
+
+#[derive(Default)]
+struct Snapshot {
+    targets: HashMap<Arc<str>, Arc<Target>>,
+}
+
+impl Registry {
+    /// A registry of these models. An id that stands twice is an error.
+    pub fn new(targets: impl IntoIterator<Item = Target>) -> Result<Self, String> {
+        let registry = Self::default();
+        registry.swap(targets)?;
+        Ok(registry)
+    }
+
+    /// Puts these models in the place of all others, at once. On an error nothing changes.
+    pub fn swap(&self, targets: impl IntoIterator<Item = Target>) -> Result<(), String> {
+        let mut snapshot = Snapshot::default();
+        for target in targets {
+            let id = Arc::clone(&target.terms.id);
+            if snapshot.targets.insert(Arc::clone(&id), Arc::new(target)).is_some() {
+                return Err(format!("the model {id:?} is registered twice"));
+            }
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        Ok(())
+    }
+
+    /// Where the model with exactly this id runs.
+    pub fn target(&self, id: &str) -> Option<Arc<Target>> {
+        self.snapshot().targets.get(id).cloned()
+    }
+
+    /// All models, sorted by id.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        let mut all: Vec<_> = self.snapshot().targets.values().cloned().collect();
+        all.sort_by(|a, b| a.terms.id.cmp(&b.terms.id));
+        all
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Catalog for Registry {
+    fn terms(&self, id: &str) -> Option<Arc<ModelTerms>> {
+        self.target(id).map(|t| Arc::clone(&t.terms))
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("models", &self.snapshot().targets.len()).finish()
+    }
+}

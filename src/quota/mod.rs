@@ -1,0 +1,1 @@
+//! Quotas: one atomic admit over every limit that applies.

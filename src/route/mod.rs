@@ -1,0 +1,1 @@
+//! Routing: model id to vendor, and the answer back.

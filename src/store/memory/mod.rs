@@ -1,0 +1,8 @@
+//! The stores that keep everything in this process, and forget it with it.
+
+pub mod alerts;
+pub mod audit;
+pub mod keys;
+pub mod ledger;
+pub mod limits;
+pub mod quota;
