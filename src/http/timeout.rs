@@ -17,12 +17,16 @@ pub enum TimedOut {
 }
 
 impl TimedOut {
-    /// Finds it in an error or its sources.
+    /// Finds it in an error or its sources. An I/O error of kind `TimedOut` counts as [`Connect`](Self::Connect).
     pub fn in_chain(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut link = Some(error);
         while let Some(error) = link {
             if let Some(found) = error.downcast_ref() {
                 return Some(*found);
+            }
+            let io = error.downcast_ref::<std::io::Error>();
+            if io.is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut) {
+                return Some(Self::Connect);
             }
             link = error.source();
         }
