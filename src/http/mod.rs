@@ -7,3 +7,4 @@ pub mod finish;
 pub mod headers;
 pub mod meter;
 pub mod reply;
+pub mod timeout;
