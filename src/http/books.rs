@@ -356,7 +356,11 @@ mod tests {
         assert_eq!(after(&|_| {}, Ended::Panicked), Outcome::Failed);
         assert_eq!(after(&Meter::complete, Ended::Failed), Outcome::Completed);
         assert_eq!(after(&Meter::complete, Ended::Dropped), Outcome::ClientClosed, "its last frame was not delivered");
-        assert_eq!(Meter::new(Abandoned::Seen).book(Ended::Whole).outcome, Outcome::Completed, "a handler's own answer");
+        assert_eq!(
+            Meter::new(Abandoned::Seen).book(Ended::Whole).outcome,
+            Outcome::Completed,
+            "a handler's own answer"
+        );
     }
 
     #[test]

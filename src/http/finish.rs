@@ -131,8 +131,7 @@ impl<B: Body<Data = Bytes>, F: Finish> GuardedBody<B, F> {
         let whole = if fault { Ended::Failed } else { Ended::Whole };
         let length = || head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
         // The end of a gRPC answer is in its trailers, behind the last byte.
-        let promised =
-            if is_grpc(&head.headers) { None } else { length().or_else(|| inner.size_hint().exact()) };
+        let promised = if is_grpc(&head.headers) { None } else { length().or_else(|| inner.size_hint().exact()) };
         let over = inner.is_end_stream();
         let mut once = Once::new(finish);
         let commit = if over || promised == Some(0) { once.fire(whole) } else { None };
@@ -244,7 +243,10 @@ mod tests {
         type Data = Bytes;
         type Error = &'static str;
 
-        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
             Poll::Ready(self.frames.pop_front())
         }
 
@@ -384,7 +386,8 @@ mod tests {
 
     #[test]
     fn trailers_pass_untouched_and_their_status_tells_a_fault() {
-        for (status, ended) in [("0", Ended::Whole), ("3", Ended::Whole), ("13", Ended::Failed), ("14", Ended::Failed)] {
+        for (status, ended) in [("0", Ended::Whole), ("3", Ended::Whole), ("13", Ended::Failed), ("14", Ended::Failed)]
+        {
             let spy = Spy::default();
             let mut body = guarded(Response::new(script([data("a"), trailers(status)])), &spy);
             assert!(is_data(&poll(&mut body), "a"));

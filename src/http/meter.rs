@@ -143,12 +143,15 @@ impl Meter {
     }
 
     /// Runs `finish` when the drain is over; gives it back when there is none.
-    pub(crate) fn defer<F: FnOnce(Ended) + Send + 'static>(&self, finish: F) -> Result<(), F> {
+    pub(crate) fn defer<F, T>(&self, finish: F) -> Result<(), F>
+    where
+        F: FnOnce(Ended) -> T + Send + 'static,
+    {
         let mut state = self.state();
         if !state.draining {
             return Err(finish);
         }
-        state.deferred.push(Box::new(finish));
+        state.deferred.push(Box::new(|ended| drop(finish(ended))));
         Ok(())
     }
 
