@@ -13,7 +13,7 @@ use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageSink, UsageStore};
 use crate::store::tables::{Page, PageOf};
 
-use super::rollup::{DAY, Line, Report, Rollup, Sum, day_of, is};
+use super::rollup::{DAY, Line, Report, Rollup, Sum, day_of, is, owner_passes};
 
 /// Keeps usage records in this process, and forgets them with it.
 ///
@@ -157,8 +157,10 @@ impl State {
     fn posted(&self, query: &PostedQuery) -> Vec<(Timestamp, Amounts)> {
         let span = query.from..Timestamp::from_nanos(u64::MAX);
         let one = |record: &UsageRecord| {
-            let counts = !matches!(record.outcome, None | Some(Outcome::Refused));
-            (counts && Line::of(record).counts_for(&query.key)).then(|| (record.time, record.amounts()))
+            let counts = !matches!(record.outcome, None | Some(Outcome::Refused))
+                && query.key.scope.holds(&record.home, &record.key_id)
+                && query.key.matches(record.modality, record.model.as_deref());
+            counts.then(|| (record.time, record.amounts()))
         };
         if query.each {
             return self.between(&span).filter_map(one).collect();
@@ -166,7 +168,7 @@ impl State {
         let (days, edges) = split(span);
         let near = edges.iter().flat_map(|edge| self.between(edge)).filter_map(one).map(|(_, amounts)| amounts);
         let whole = self.rollup.days(days.start, days.end);
-        let whole = whole.filter(|(_, line, _)| line.counts_for(&query.key)).map(|(_, _, sum)| sum.amounts());
+        let whole = whole.filter(|(_, line, _)| line.counts_for(&query.key)).map(|(_, _, sum)| sum.posted());
         let sum = near.chain(whole).reduce(|a, b| a.plus(&b));
         sum.filter(|sum| *sum != Amounts::default()).map(|sum| (query.from, sum)).into_iter().collect()
     }
@@ -190,7 +192,7 @@ fn passes(record: &UsageRecord, filter: &RecordFilter) -> bool {
         && is(&filter.outcome, record.outcome.map(Outcome::as_str))
         && is(&filter.id, Some(&*record.id))
         && is(&filter.request_id, Some(&*record.request_id))
-        && Line::of(record).passes(filter)
+        && owner_passes(filter, &record.home, &record.key_id, record.model.as_deref())
 }
 
 /// A place as a cursor: `<nanoseconds>-<number>` in hexadecimal.
@@ -252,6 +254,8 @@ impl fmt::Debug for MemoryLedger {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert_eq, proptest};
+
     use super::*;
     use crate::store::contract::ledger as contract;
 
@@ -273,6 +277,33 @@ mod tests {
         let posted = |from, each| PostedQuery { key: contract::workspace_limit(), from, each };
         assert_eq!(ledger.posted(posted(Timestamp::EPOCH, false)).await.unwrap()[0].1.requests, 10);
         assert_eq!(ledger.posted(posted(Timestamp::EPOCH, true)).await.unwrap().len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn sums_equal_a_count_by_hand(
+            hours in proptest::collection::vec((0u64..100, 0usize..3), 0..40),
+            from in 0u64..100,
+            to in 0u64..100,
+        ) {
+            let at = |hour: u64| Timestamp::from_secs(hour * 3_600);
+            let outcomes = [Outcome::Completed, Outcome::Refused, Outcome::ProviderFailed];
+            let ledger = MemoryLedger::new();
+            for (n, (hour, outcome)) in hours.iter().enumerate() {
+                let record = contract::record(&n.to_string(), at(*hour));
+                ledger.state().put(UsageRecord { outcome: Some(outcomes[*outcome]), ..record }, 1_000);
+            }
+            let filter = RecordFilter { from: Some(at(from)), to: Some(at(to)), ..RecordFilter::default() };
+            let mut report = Report::new(vec![]);
+            ledger.state().report(&filter, &mut report);
+            let by_hand = hours.iter().filter(|(hour, _)| (from..to).contains(hour)).count() as u64;
+            prop_assert_eq!(report.rows().first().map_or(0, |row| row.requests), by_hand);
+
+            let query = |each| PostedQuery { key: contract::workspace_limit(), from: at(from), each };
+            let sum = |each| ledger.state().posted(&query(each)).iter().map(|(_, a)| a.spend.as_nanos()).sum::<u64>();
+            let by_hand = hours.iter().filter(|(hour, outcome)| *hour >= from && *outcome != 1).count() as u64;
+            prop_assert_eq!((sum(false), sum(true)), (by_hand * 7, by_hand * 7));
+        }
     }
 
     #[test]

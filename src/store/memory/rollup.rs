@@ -8,7 +8,7 @@ use crate::base::money::Money;
 use crate::domain::caller::Home;
 use crate::domain::limit::{Amounts, LimitKey};
 use crate::domain::modality::Modality;
-use crate::domain::record::{Outcome, UsageRecord};
+use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
 use crate::domain::window;
 use crate::store::ledger::{GroupBy, RecordFilter, UsageRow};
@@ -46,15 +46,8 @@ impl Line {
         limit.scope.holds(&self.home, &self.key_id) && limit.matches(self.modality, self.model.as_deref())
     }
 
-    /// Whether `filter` lets it through, as far as a line can tell.
     pub(super) fn passes(&self, filter: &RecordFilter) -> bool {
-        let home = &self.home;
-        is(&filter.workspace, Some(home.workspace.as_str()))
-            && is(&filter.project, Some(home.project.as_str()))
-            && is(&filter.team, home.team.as_ref().map(|t| t.as_str()))
-            && is(&filter.environment, home.environment.as_ref().map(|e| e.as_str()))
-            && is(&filter.key, Some(&*self.key_id))
-            && is(&filter.model, self.model.as_deref())
+        owner_passes(filter, &self.home, &self.key_id, self.model.as_deref())
     }
 
     fn value(&self, by: GroupBy, day: u64) -> Option<String> {
@@ -73,6 +66,16 @@ impl Line {
     }
 }
 
+/// Whether `filter` lets records of this owner and model through.
+pub(super) fn owner_passes(filter: &RecordFilter, home: &Home, key_id: &str, model: Option<&str>) -> bool {
+    is(&filter.workspace, Some(home.workspace.as_str()))
+        && is(&filter.project, Some(home.project.as_str()))
+        && is(&filter.team, home.team.as_ref().map(|t| t.as_str()))
+        && is(&filter.environment, home.environment.as_ref().map(|e| e.as_str()))
+        && is(&filter.key, Some(key_id))
+        && is(&filter.model, model)
+}
+
 /// Whether `want` is absent or what there is.
 pub(super) fn is(want: &Option<String>, have: Option<&str>) -> bool {
     want.is_none() || want.as_deref() == have
@@ -83,10 +86,10 @@ pub(super) fn is(want: &Option<String>, have: Option<&str>) -> bool {
 pub(super) struct Sum {
     requests: u64,
     errors: u64,
-    /// Requests that count against limits: those that were not refused.
-    admitted: u64,
     usage: Usage,
     cost: Money,
+    /// What counts against limits: nothing of a refused request.
+    posted: Amounts,
 }
 
 impl Sum {
@@ -94,9 +97,9 @@ impl Sum {
         Self {
             requests: 1,
             errors: u64::from(record.is_error()),
-            admitted: u64::from(record.outcome != Some(Outcome::Refused)),
             usage: record.usage,
             cost: record.cost,
+            posted: record.amounts(),
         }
     }
 
@@ -104,14 +107,14 @@ impl Sum {
         Self {
             requests: self.requests + other.requests,
             errors: self.errors + other.errors,
-            admitted: self.admitted + other.admitted,
             usage: self.usage.plus(&other.usage),
             cost: self.cost.plus(other.cost),
+            posted: self.posted.plus(&other.posted),
         }
     }
 
-    pub(super) fn amounts(&self) -> Amounts {
-        Amounts { requests: self.admitted, ..Amounts::of_request(&self.usage, self.cost) }
+    pub(super) fn posted(&self) -> Amounts {
+        self.posted
     }
 }
 
