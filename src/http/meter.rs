@@ -2,7 +2,7 @@
 //!
 //! The metering layer puts a [`Meter`] into the request's extensions; inspect, quota and route write what they learn
 //! into it; a handler of the host's own may [`add`](Meter::add) units. When the request is over, the first guard that
-//! asks makes the books ([`Booked`]); whoever asks later is told the same.
+//! asks makes the books; whoever asks later is told the same.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -365,7 +365,7 @@ async fn a_hold_is_journaled_before_the_call_and_ended_under_the_same_id() {
     assert_eq!(record.upstream_model.as_deref(), Some("gpt-4o-2024"));
 
     let spy = Spy { broken: true, ..Spy::default() };
-    let service = routed(metering(&spy), || vec![]);
+    let service = routed(metering(&spy), Vec::new);
     assert_eq!(service.oneshot(chat()).await.unwrap_err(), "no ledger");
     assert_eq!(spy.only().usage, Usage::NONE, "the vendor was not called");
 }
@@ -469,6 +469,16 @@ async fn a_request_id_that_was_minted_here_is_told_and_recorded() {
     assert_eq!(response.headers()["x-request-id"].to_str().unwrap(), &*record.request_id);
     assert_ne!(record.id, record.request_id);
     assert_eq!((&*record.key_id, record.modality), ("key1", Some(Modality::Text)));
+}
+
+#[test]
+fn services_and_bodies_may_move_between_threads() {
+    fn is_send<T: Send>() {}
+    fn is_shared<T: Send + Sync + Clone>() {}
+    is_shared::<MeteringLayer>();
+    is_shared::<super::Metering<()>>();
+    is_send::<super::MeteringBody<Empty<Bytes>>>();
+    is_send::<super::ResponseFuture<std::future::Ready<()>, Empty<Bytes>>>();
 }
 
 #[tokio::test]

@@ -128,14 +128,14 @@ async fn a_record_replaces_the_opened_one<S: UsageSink + UsageStore>(store: &S) 
     let page = || Page { after: None, limit: 10 };
     let shown = store.records(RecordFilter::default(), page()).await.expect("records are readable");
     assert_eq!(shown.items, [opened], "a running record is shown as it was opened");
-    let ended = record("a", NOON);
-    put(store, [ended.clone()]).await;
+    let ended = [record("a", NOON)];
+    put(store, ended.clone()).await;
     let shown = store.records(RecordFilter::default(), page()).await.expect("records are readable");
-    assert_eq!(shown.items, [ended.clone()], "the ended record stands in the place of the opened one");
+    assert_eq!(shown.items, ended, "the ended record stands in the place of the opened one");
     assert_eq!(usage(store, RecordFilter::default(), &[]).await[0].requests, 1);
     store.open(&running("a", NOON)).await.expect("a late opening is no error");
     let shown = store.records(RecordFilter::default(), page()).await.expect("records are readable");
-    assert_eq!(shown.items, [ended], "an opening that comes late changes nothing");
+    assert_eq!(shown.items, ended, "an opening that comes late changes nothing");
 }
 
 async fn a_replay_changes_nothing<S: UsageSink + UsageStore>(store: &S) {

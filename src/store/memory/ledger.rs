@@ -279,6 +279,27 @@ mod tests {
         assert_eq!(ledger.posted(posted(Timestamp::EPOCH, true)).await.unwrap().len(), 3);
     }
 
+    #[tokio::test]
+    async fn a_listing_finds_the_oldest_among_thousands() {
+        let ledger = MemoryLedger::new();
+        for n in 0..3_000 {
+            ledger.record(contract::record(&n.to_string(), Timestamp::from_secs(n))).await.unwrap();
+        }
+        let oldest = RecordFilter { id: Some("0".into()), ..RecordFilter::default() };
+        let page = ledger.records(oldest, Page { after: None, limit: 1 }).await.unwrap();
+        assert_eq!((page.items.len(), page.next), (1, None));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_outlives_its_opened_record_is_counted_once() {
+        let ledger = MemoryLedger::new().keep(1);
+        let record = contract::record("slow", contract::NOON);
+        ledger.open(&UsageRecord { outcome: None, ..record.clone() }).await.unwrap();
+        ledger.record(contract::record("quick", contract::NOON.plus(std::time::Duration::from_secs(1)))).await.unwrap();
+        ledger.record(record).await.unwrap();
+        assert_eq!(ledger.usage(RecordFilter::default(), vec![]).await.unwrap()[0].requests, 2);
+    }
+
     proptest! {
         #[test]
         fn sums_equal_a_count_by_hand(
