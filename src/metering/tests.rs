@@ -1,3 +1,5 @@
+mod over_hyper;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
