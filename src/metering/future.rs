@@ -16,7 +16,7 @@ use super::body::MeteringBody;
 use super::finish::Record;
 
 pin_project! {
-    /// The future of [`Metering`](super::Metering).
+    /// The future of [`MeteringService`](super::MeteringService).
     ///
     /// The inner future is dropped before the guard, so that what it does on drop is in the meter when the guard fires.
     pub struct ResponseFuture<F, B> {

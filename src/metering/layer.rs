@@ -11,7 +11,7 @@ use crate::http::meter::Abandoned;
 use crate::store::ledger::UsageSink;
 
 use super::closing::Closing;
-use super::service::Metering;
+use super::service::MeteringService;
 
 /// Writes one usage record for every model request. See the [module](super) for order and failure.
 #[derive(Clone, Debug)]
@@ -64,9 +64,11 @@ impl MeteringLayer {
         self
     }
 
-    /// The switch by which the host says that it is going down.
-    pub fn closing(&self) -> Closing {
-        self.settings.closing.clone()
+    /// The switch by which the host will say that it is going down. The host keeps a clone.
+    #[must_use]
+    pub fn closing(mut self, closing: Closing) -> Self {
+        Arc::make_mut(&mut self.settings).closing = closing;
+        self
     }
 }
 
@@ -80,9 +82,9 @@ impl Settings {
 }
 
 impl<S> Layer<S> for MeteringLayer {
-    type Service = Metering<S>;
+    type Service = MeteringService<S>;
 
-    fn layer(&self, inner: S) -> Metering<S> {
-        Metering::new(inner, Arc::clone(&self.settings))
+    fn layer(&self, inner: S) -> MeteringService<S> {
+        MeteringService::new(inner, Arc::clone(&self.settings))
     }
 }

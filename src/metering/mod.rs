@@ -55,4 +55,4 @@ pub use body::MeteringBody;
 pub use closing::Closing;
 pub use future::ResponseFuture;
 pub use layer::MeteringLayer;
-pub use service::Metering;
+pub use service::MeteringService;

@@ -20,12 +20,12 @@ use super::layer::Settings;
 
 /// The service of [`MeteringLayer`](super::MeteringLayer).
 #[derive(Clone, Debug)]
-pub struct Metering<S> {
+pub struct MeteringService<S> {
     inner: S,
     settings: Arc<Settings>,
 }
 
-impl<S> Metering<S> {
+impl<S> MeteringService<S> {
     pub(super) fn new(inner: S, settings: Arc<Settings>) -> Self {
         Self { inner, settings }
     }
@@ -46,7 +46,7 @@ impl<S> Metering<S> {
     }
 }
 
-impl<S, B, R> Service<Request<B>> for Metering<S>
+impl<S, B, R> Service<Request<B>> for MeteringService<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Body<Data = Bytes>,

@@ -411,8 +411,8 @@ async fn a_layer_used_twice_records_once() {
 #[tokio::test]
 async fn a_stream_cut_after_closing_is_our_failure() {
     let spy = Spy::default();
-    let layer = metering(&spy);
-    let closing: Closing = layer.closing();
+    let closing = Closing::default();
+    let layer = metering(&spy).closing(closing.clone());
     let response = routed(layer, || vec![Step::Data("a")]).oneshot(chat()).await.unwrap();
     closing.close();
     drop(response);
@@ -478,7 +478,7 @@ fn services_and_bodies_may_move_between_threads() {
     fn is_send<T: Send>() {}
     fn is_shared<T: Send + Sync + Clone>() {}
     is_shared::<MeteringLayer>();
-    is_shared::<super::Metering<()>>();
+    is_shared::<super::MeteringService<()>>();
     is_send::<super::MeteringBody<Empty<Bytes>>>();
     is_send::<super::ResponseFuture<std::future::Ready<()>, Empty<Bytes>>>();
 }
