@@ -247,7 +247,7 @@ impl<'de> serde::Deserialize<'de> for Members {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
     fn it_agrees_with_a_parser(bytes in mutated()) {

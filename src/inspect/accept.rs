@@ -163,3 +163,96 @@ pub(super) fn too_large(max_bytes: usize) -> Error {
     let message = format!("The body is larger than {max_bytes} bytes: shorten it, or give media by URL.");
     Error::new(Code::RequestTooLarge, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::caller::{Home, ModelPatterns};
+    use crate::domain::name::Name;
+    use crate::domain::record::Outcome;
+    use crate::http::finish::Ended;
+    use crate::http::meter::Abandoned;
+    use bytes::Bytes;
+    use http::Request;
+
+    /// One text model, `gpt-4o`, and one image model, `vendor/image:1`.
+    #[derive(Debug)]
+    struct Two;
+
+    impl Catalog for Two {
+        fn terms(&self, id: &str) -> Option<Arc<ModelTerms>> {
+            let modality = match id {
+                "gpt-4o" => Modality::Text,
+                "vendor/image:1" => Modality::Image,
+                _ => return None,
+            };
+            Some(Arc::new(ModelTerms::new(id, modality)))
+        }
+    }
+
+    fn caller(models: &str, modality: Modality) -> Caller {
+        let name = |text| Name::new(text).unwrap();
+        let home = Home { workspace: name("acme"), project: name("site"), team: None, environment: None };
+        let models = ModelPatterns::new(vec![models.to_owned()]).unwrap();
+        Caller::new("id".into(), None, home, models, Arc::from([modality]))
+    }
+
+    /// What becomes of a body that `caller` posts to `path`, and the meter that watched.
+    fn inspect(path: &str, caller: Caller, body: &str) -> (Result<(), Error>, Meter) {
+        let rules = Rules { catalog: Some(Arc::new(Two)), ..Rules::default() };
+        let meter = Meter::new(Abandoned::Seen);
+        let (mut head, ()) = Request::post(path).body(()).unwrap().into_parts();
+        head.extensions.insert(caller);
+        head.extensions.insert(meter.clone());
+        let plan = rules.plan(&head).unwrap();
+        let result = rules.inspect(plan, &mut head, &Segments::from(Bytes::copy_from_slice(body.as_bytes())));
+        assert_eq!(head.extensions.get::<Call>().is_some(), result.is_ok());
+        (result, meter)
+    }
+
+    const CHAT: &str = "/v1/chat/completions";
+
+    fn chat(model: &str) -> String {
+        format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#)
+    }
+
+    #[test]
+    fn a_model_that_is_not_registered_is_unknown_even_to_a_key_that_may_use_nothing() {
+        let (result, _) = inspect(CHAT, caller("none", Modality::Video), &chat("gpt-5"));
+        assert_eq!(result.unwrap_err().code(), Code::ModelNotFound);
+    }
+
+    #[test]
+    fn a_registered_model_that_the_key_may_not_use_is_refused_by_name_and_by_modality() {
+        for caller in [caller("claude-*", Modality::Text), caller("*", Modality::Image)] {
+            let (result, meter) = inspect(CHAT, caller, &chat("gpt-4o"));
+            assert_eq!(result.unwrap_err().code(), Code::InsufficientPermissions);
+            assert_eq!(&*meter.learnt().terms.unwrap().id, "gpt-4o");
+        }
+    }
+
+    #[test]
+    fn a_model_of_another_modality_is_told_its_route() {
+        let (result, _) = inspect(CHAT, caller("*", Modality::Image), &chat("vendor/image:1"));
+        let error = result.unwrap_err();
+        assert_eq!((error.code(), error.param_name()), (Code::InvalidParameter, Some("model")));
+        assert!(error.message().contains("an image model: use POST /v1/images/generations or"), "{error}");
+    }
+
+    #[test]
+    fn a_call_that_passes_is_known_to_the_meter() {
+        let (result, meter) = inspect(CHAT, caller("gpt-4o", Modality::Text), &chat("gpt-4o"));
+        result.unwrap();
+        assert_eq!(meter.learnt().terms.unwrap().modality, Modality::Text);
+        assert_ne!(meter.book(Ended::Dropped).outcome, Outcome::Refused);
+    }
+
+    #[test]
+    fn a_strange_model_id_is_shown_short_and_without_control_characters() {
+        let id = format!(r"x\r\nset-cookie: a\u0000{}", "y".repeat(10_000));
+        let (result, _) = inspect(CHAT, caller("*", Modality::Text), &chat(&id));
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), Code::ModelNotFound);
+        assert!(error.message().len() < 200 && !error.message().contains(char::is_control), "{error}");
+    }
+}

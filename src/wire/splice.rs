@@ -53,3 +53,49 @@ impl Rest<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Pieces, and edits whose ranges lie one behind the other.
+    fn case() -> impl Strategy<Value = (Vec<Bytes>, Vec<(Range<usize>, Bytes)>)> {
+        let pieces = prop::collection::vec("[a-z]{0,6}", 0..6);
+        let places = prop::collection::vec((any::<prop::sample::Index>(), "[0-9]{0,3}"), 0..8);
+        (pieces, places).prop_map(|(pieces, places)| {
+            let len = pieces.iter().map(String::len).sum::<usize>();
+            let mut places: Vec<_> = places.into_iter().map(|(at, text)| (at.index(len + 1), text)).collect();
+            places.sort_by_key(|(at, _)| *at);
+            let edits =
+                places.chunks(2).map(|pair| (pair[0].0..pair[pair.len() - 1].0, Bytes::from(pair[0].1.clone())));
+            (pieces.into_iter().map(Bytes::from).collect(), edits.collect())
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_like_a_splice_of_the_joined_body((pieces, edits) in case()) {
+            let mut naive = pieces.concat();
+            for (range, bytes) in edits.iter().rev() {
+                naive.splice(range.clone(), bytes.iter().copied());
+            }
+            prop_assert_eq!(splice(&pieces, edits).concat(), naive);
+        }
+    }
+
+    #[test]
+    fn what_does_not_change_is_shared() {
+        let piece = Bytes::from(vec![b'x'; 100]);
+        let out = splice(std::slice::from_ref(&piece), vec![(10..20, Bytes::from_static(b"new"))]);
+        assert_eq!(out.len(), 3);
+        assert_eq!((out[0].as_ptr(), out[2].as_ptr()), (piece.as_ptr(), piece[20..].as_ptr()));
+    }
+
+    #[test]
+    fn edits_beyond_the_body_or_upon_each_other_do_no_harm() {
+        let piece = [Bytes::from_static(b"abcdef")];
+        let edits = vec![(4..99, Bytes::from_static(b"2")), (1..5, Bytes::from_static(b"1"))];
+        assert_eq!(splice(&piece, edits).concat(), b"a12");
+    }
+}
