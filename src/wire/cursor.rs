@@ -51,6 +51,16 @@ impl<'a> Cursor<'a> {
         Some(byte)
     }
 
+    /// Goes past one `want`, if that is what follows.
+    #[inline]
+    pub(crate) fn eat_byte(&mut self, want: u8) -> bool {
+        let found = self.peek() == Some(want);
+        if found {
+            self.advance(1);
+        }
+        found
+    }
+
     /// Goes past `want` if that is what follows.
     pub(crate) fn eat(&mut self, want: &[u8]) -> bool {
         let mut ahead = self.clone();

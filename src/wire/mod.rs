@@ -9,3 +9,4 @@ pub mod peek;
 mod scan;
 pub mod splice;
 pub mod sse;
+mod utf8;

@@ -46,7 +46,7 @@ const MAX_MEMBERS: usize = 1_024;
 pub fn peek(pieces: &[Bytes]) -> Result<Facts, Error> {
     let body_bytes = pieces.iter().map(|p| p.len() as u64).sum();
     let mut peek = Peek {
-        scan: Scan::new(pieces),
+        scan: Scan::new(pieces)?,
         facts: Facts { body_bytes, ..Facts::default() },
         fault: None,
         seen: Vec::new(),
@@ -77,13 +77,14 @@ impl Peek<'_> {
             _ => return Err(self.scan.bad("it must be an object in braces")),
         }
         self.scan.enter()?;
-        let (mut first, mut key) = (true, String::new());
+        let (mut first, mut key) = (true, Vec::new());
         while self.scan.more(b'}', &mut first)? {
             self.facts.has_members = true;
             key.clear();
-            self.scan.key(|run| key.push_str(run))?;
-            self.once(&key)?;
-            self.member(&key)?;
+            self.scan.key(|run| key.extend_from_slice(run))?;
+            let key = utf8(&key);
+            self.once(key)?;
+            self.member(key)?;
         }
         self.scan.end()
     }
@@ -144,9 +145,9 @@ impl Peek<'_> {
         if self.scan.value()? != b'"' {
             return self.wrong(field, "a string").map(|()| None);
         }
-        let mut value = String::new();
-        let at = self.scan.string(|run| value.push_str(run))?;
-        Ok(Some(Located { value, at }))
+        let mut text = Vec::new();
+        let at = self.scan.string(|run| text.extend_from_slice(run))?;
+        Ok(Some(Located { value: String::from_utf8(text).unwrap_or_default(), at }))
     }
 
     fn flag(&mut self, field: &'static str) -> Result<Option<Located<bool>>, Error> {
@@ -241,7 +242,7 @@ impl Peek<'_> {
     fn service_tier(&mut self) -> Result<(), Error> {
         let mut tier = Name::default();
         match self.scan.value()? {
-            b'"' => drop(self.scan.string(|run| tier.push(run))?),
+            b'"' => self.scan.string(|run| tier.push(run)).map(drop)?,
             _ => self.scan.skip()?,
         }
         if !matches!(tier.get(), Some("auto" | "default" | "flex")) {
@@ -265,4 +266,9 @@ impl Peek<'_> {
     fn fault(&mut self, field: &'static str, must: &str) {
         self.fault.get_or_insert_with(|| wrong(field, must));
     }
+}
+
+/// The runs of a string, put together: the scanner has checked them.
+fn utf8(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default()
 }

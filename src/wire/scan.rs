@@ -11,6 +11,7 @@ use memchr::memchr2;
 use crate::base::error::{Code, Error};
 
 use super::cursor::Cursor;
+use super::utf8;
 
 /// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
 const MAX_DEPTH: u32 = 128;
@@ -22,22 +23,29 @@ pub(crate) const MAX_WHOLE: u64 = 1 << 53;
 pub(crate) struct Scan<'a> {
     cursor: Cursor<'a>,
     depth: u32,
+    /// Whether any byte of the body is a control character. Few bodies have one: then no string needs a look.
+    controls: bool,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(pieces: &'a [Bytes]) -> Self {
-        Self { cursor: Cursor::new(pieces), depth: 0 }
+    /// Starts with a look at the whole: it must be UTF-8.
+    pub(crate) fn new(pieces: &'a [Bytes]) -> Result<Self, Error> {
+        utf8::check(pieces).map_err(|offset| bad("it is not UTF-8", offset))?;
+        let controls = pieces.iter().any(|piece| has_control(piece));
+        Ok(Self { cursor: Cursor::new(pieces), depth: 0, controls })
     }
 
     pub(crate) fn offset(&self) -> usize {
         self.cursor.offset()
     }
 
+    #[inline]
     fn space(&mut self) {
         self.cursor.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
     }
 
     /// The first byte of the value that comes next; the scanner stands on it.
+    #[inline]
     pub(crate) fn value(&mut self) -> Result<u8, Error> {
         self.space();
         self.cursor.peek().ok_or_else(early)
@@ -72,7 +80,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads a member's key and its colon; the value comes next.
-    pub(crate) fn key(&mut self, sink: impl FnMut(&str)) -> Result<(), Error> {
+    pub(crate) fn key(&mut self, sink: impl FnMut(&[u8])) -> Result<(), Error> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
@@ -122,33 +130,37 @@ impl<'a> Scan<'a> {
 
     /// Reads a number: its value where it is a plain integer of at most 2^53.
     pub(crate) fn number(&mut self) -> Result<Option<u64>, Error> {
-        let negative = self.cursor.eat(b"-");
-        let mut whole = Some(0u64);
-        match self.cursor.peek() {
-            Some(b'0') => self.cursor.advance(1),
-            Some(b'1'..=b'9') => {
-                while let Some(digit @ b'0'..=b'9') = self.cursor.peek() {
-                    whole = whole.map(|w| w * 10 + u64::from(digit - b'0')).filter(|w| *w <= MAX_WHOLE);
-                    self.cursor.advance(1);
-                }
+        let negative = self.cursor.eat_byte(b'-');
+        let whole = match self.cursor.peek() {
+            Some(b'0') => {
+                self.cursor.advance(1);
+                Some(0)
             }
+            Some(b'1'..=b'9') => self.integer(),
             None => return Err(early()),
             Some(_) if negative => return Err(self.bad("a number has no digits")),
             Some(_) => return Err(self.bad("a value is missing")),
-        }
-        let fraction = self.cursor.eat(b".");
+        };
+        let fraction = self.cursor.eat_byte(b'.');
         if fraction {
             self.digits()?;
         }
-        let exponent = matches!(self.cursor.peek(), Some(b'e' | b'E'));
+        let exponent = self.cursor.eat_byte(b'e') || self.cursor.eat_byte(b'E');
         if exponent {
-            self.cursor.advance(1);
-            if matches!(self.cursor.peek(), Some(b'+' | b'-')) {
-                self.cursor.advance(1);
-            }
+            let _sign = self.cursor.eat_byte(b'+') || self.cursor.eat_byte(b'-');
             self.digits()?;
         }
         Ok(whole.filter(|_| !negative && !fraction && !exponent))
+    }
+
+    /// Reads digits; `None` when they come to more than 2^53.
+    fn integer(&mut self) -> Option<u64> {
+        let mut whole = 0u64;
+        while let Some(digit @ b'0'..=b'9') = self.cursor.peek() {
+            whole = whole.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+            self.cursor.advance(1);
+        }
+        Some(whole).filter(|whole| *whole <= MAX_WHOLE)
     }
 
     fn digits(&mut self) -> Result<(), Error> {
@@ -158,11 +170,11 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads the string that the scanner stands on, and gives its decoded text to `sink`, run by run.
-    pub(crate) fn string(&mut self, mut sink: impl FnMut(&str)) -> Result<Range<usize>, Error> {
+    /// Reads the string that the scanner stands on, and gives its decoded UTF-8 to `sink`, run by run. A run may end
+    /// within a character; all of them together are whole.
+    pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
         let start = self.offset();
         self.cursor.advance(1);
-        let mut split = Split::default();
         loop {
             let rest = self.cursor.rest();
             if rest.is_empty() {
@@ -170,54 +182,21 @@ impl<'a> Scan<'a> {
             }
             let found = memchr2(b'"', b'\\', rest);
             let run = &rest[..found.unwrap_or(rest.len())];
-            self.text(run, &mut split, &mut sink)?;
-            self.cursor.advance(run.len());
-            if found.is_some() {
-                if split.len > 0 {
-                    return Err(not_utf8(self.offset() - split.len));
-                }
-                self.cursor.advance(1);
-                match rest[run.len()] {
-                    b'"' => return Ok(start..self.offset()),
-                    _ => sink(self.escape()?.encode_utf8(&mut [0; 4])),
+            if self.controls && has_control(run) {
+                let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();
+                return Err(bad("a string holds a bare control character", self.offset() + at));
+            }
+            sink(run);
+            match found {
+                None => self.cursor.advance(run.len()),
+                Some(at) => {
+                    self.cursor.advance(at + 1);
+                    match rest[at] {
+                        b'"' => return Ok(start..self.offset()),
+                        _ => sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes()),
+                    }
                 }
             }
-        }
-    }
-
-    /// Checks a run of a string that has neither quote nor backslash. A character that the piece's end cuts waits in `split`.
-    fn text(&self, run: &[u8], split: &mut Split, sink: &mut impl FnMut(&str)) -> Result<(), Error> {
-        let start = self.offset();
-        // Without an early exit, so that it is done in wide steps.
-        let control = match run.iter().fold(false, |found, byte| found | (*byte < 0x20)) {
-            true => run.iter().position(|byte| *byte < 0x20),
-            false => None,
-        };
-        let end = control.unwrap_or(run.len());
-        let mut at = 0;
-        while split.len > 0 && at < end {
-            match split.push(run[at]) {
-                Some(Ok(text)) => sink(text),
-                Some(Err(NotUtf8)) => return Err(not_utf8(start + at - split.len)),
-                None => {}
-            }
-            at += 1;
-        }
-        match std::str::from_utf8(&run[at..end]) {
-            Ok(text) => sink(text),
-            Err(error) => {
-                let (valid, tail) = run[at..end].split_at(error.valid_up_to());
-                if error.error_len().is_some() {
-                    return Err(not_utf8(start + at + valid.len()));
-                }
-                sink(std::str::from_utf8(valid).unwrap_or_default());
-                tail.iter().for_each(|byte| drop(split.push(*byte)));
-            }
-        }
-        match control {
-            Some(at) if split.len > 0 => Err(not_utf8(start + at - split.len)),
-            Some(at) => Err(bad("a string holds a bare control character", start + at)),
-            None => Ok(()),
         }
     }
 
@@ -283,37 +262,15 @@ fn bad(what: &str, offset: usize) -> Error {
     Error::new(Code::InvalidJson, format!("The body is not valid JSON: {what}, at byte {offset}."))
 }
 
-fn not_utf8(offset: usize) -> Error {
-    bad("a string is not UTF-8", offset)
-}
-
 fn early() -> Error {
     Error::new(Code::InvalidJson, "The body is not valid JSON: it ended early.")
 }
 
-/// A character of which the bytes so far are known.
-#[derive(Debug, Default)]
-struct Split {
-    bytes: [u8; 4],
-    len: usize,
+const fn is_control(byte: u8) -> bool {
+    byte < 0x20
 }
 
-struct NotUtf8;
-
-impl Split {
-    /// Takes the next byte; the character, once it is whole.
-    fn push(&mut self, byte: u8) -> Option<Result<&str, NotUtf8>> {
-        self.bytes[self.len] = byte;
-        match std::str::from_utf8(&self.bytes[..=self.len]) {
-            Ok(text) => {
-                self.len = 0;
-                Some(Ok(text))
-            }
-            Err(error) if error.error_len().is_none() => {
-                self.len += 1;
-                None
-            }
-            Err(_) => Some(Err(NotUtf8)),
-        }
-    }
+/// Without an early exit, so that it is done in wide steps.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, byte| found | is_control(*byte))
 }

@@ -38,7 +38,8 @@ impl Peek<'_> {
             return self.item(Place::Plain).map(drop);
         }
         let mut chars = 0;
-        self.scan.string(|run| chars += run.chars().count() as u64)?;
+        // Every byte but those that go on with a character begins one.
+        self.scan.string(|run| chars += run.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64)?;
         self.facts.input_chars = Some(chars);
         Ok(())
     }

@@ -9,9 +9,9 @@ pub(super) struct Name {
 }
 
 impl Name {
-    pub(super) fn push(&mut self, run: &str) {
+    pub(super) fn push(&mut self, run: &[u8]) {
         let fits = run.len().min(self.bytes.len() - self.len);
-        self.bytes[self.len..][..fits].copy_from_slice(&run.as_bytes()[..fits]);
+        self.bytes[self.len..][..fits].copy_from_slice(&run[..fits]);
         self.len += fits;
         self.longer |= fits < run.len();
     }
