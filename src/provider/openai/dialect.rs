@@ -43,7 +43,8 @@ const FOREIGN: &[&str] = &[
 ];
 
 /// What Moonshot refuses or ignores beside those.
-const MOONSHOT_LACKS: &[&str] = &["modalities", "audio", "logprobs", "top_logprobs", "logit_bias", "seed", "parallel_tool_calls"];
+const MOONSHOT_LACKS: &[&str] =
+    &["modalities", "audio", "logprobs", "top_logprobs", "logit_bias", "seed", "parallel_tool_calls"];
 
 /// Ark has a `service_tier` of its own.
 const ARK_LACKS: &[&str] = &[
@@ -124,7 +125,9 @@ impl Dialect {
         let (vendors, models): (&[&[_]], &[_]) = match self {
             Self::OpenAi | Self::Compatible => (&[], &[]),
             Self::DashScope => (&[FOREIGN], &[]),
-            Self::Moonshot => (&[FOREIGN, MOONSHOT_LACKS], if has_fixed_sampling(upstream) { FIXED_SAMPLING } else { &[] }),
+            Self::Moonshot => {
+                (&[FOREIGN, MOONSHOT_LACKS], if has_fixed_sampling(upstream) { FIXED_SAMPLING } else { &[] })
+            }
             Self::Ark => (&[ARK_LACKS], &[]),
         };
         vendors.iter().copied().flatten().chain(models).copied()

@@ -8,9 +8,10 @@ use crate::wire::vendor_error::{VendorError, retry_after};
 use super::dialect::Dialect;
 
 use Code::{
-    ContentPolicyViolation as Policy, ContextLengthExceeded as TooLong, InvalidParameter as Parameter, ModelNotFound as NoModel,
-    ProviderAuthError as Auth, ProviderError as Failed, ProviderOverloaded as Overloaded, ProviderQuotaExhausted as Exhausted,
-    ProviderRateLimited as RateLimited, ProviderRejected as Rejected, ProviderTimeout as TimedOut,
+    ContentPolicyViolation as Policy, ContextLengthExceeded as TooLong, InvalidParameter as Parameter,
+    ModelNotFound as NoModel, ProviderAuthError as Auth, ProviderError as Failed, ProviderOverloaded as Overloaded,
+    ProviderQuotaExhausted as Exhausted, ProviderRateLimited as RateLimited, ProviderRejected as Rejected,
+    ProviderTimeout as TimedOut,
 };
 
 /// Parts of a vendor's `code` (or else its `type`) in lower case without punctuation, so that `DataInspectionFailed` and
@@ -236,21 +237,27 @@ mod tests {
 
     #[test]
     fn an_unknown_model_names_the_setting_that_fixes_it() {
-        let error = meant(Dialect::Ark, 404, &body("InvalidEndpointOrModel.NotFound", "NotFound", "The model or endpoint x does not exist"));
+        let error = meant(
+            Dialect::Ark,
+            404,
+            &body("InvalidEndpointOrModel.NotFound", "NotFound", "The model or endpoint x does not exist"),
+        );
         assert!(error.message().contains("[models.\"…\"].upstream"), "{}", error.message());
         assert_eq!(error.param_name(), Some("model"));
     }
 
     #[test]
     fn the_field_at_fault_is_passed_on_and_an_empty_one_is_not() {
-        let with = r#"{"error":{"message":"m","param":"tools[0].function.parameters","code":"invalid_function_parameters"}}"#;
+        let with =
+            r#"{"error":{"message":"m","param":"tools[0].function.parameters","code":"invalid_function_parameters"}}"#;
         assert_eq!(meant(Dialect::OpenAi, 400, with).param_name(), Some("tools[0].function.parameters"));
         assert_eq!(meant(Dialect::Ark, 400, &body("InvalidParameter", "BadRequest", "m")).param_name(), None);
     }
 
     #[test]
     fn only_a_rate_limit_carries_the_vendors_retry_time() {
-        let headers: HeaderMap = [(http::header::RETRY_AFTER, http::HeaderValue::from_static("7"))].into_iter().collect();
+        let headers: HeaderMap =
+            [(http::header::RETRY_AFTER, http::HeaderValue::from_static("7"))].into_iter().collect();
         let wait = |status| of_answer(Dialect::OpenAi, status, &headers, b"{}").wait();
         assert_eq!(wait(StatusCode::TOO_MANY_REQUESTS), Some(std::time::Duration::from_secs(7)));
         assert_eq!(wait(StatusCode::INTERNAL_SERVER_ERROR), None);

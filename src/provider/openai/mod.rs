@@ -96,14 +96,19 @@ impl Answer {
         let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match kind.as_str() {
             "text/event-stream" => Ok(true),
-            "text/html" => Err(Error::provider(Code::ProviderError, "The provider answered with a web page; its base URL may be wrong.")),
+            "text/html" => Err(Error::provider(
+                Code::ProviderError,
+                "The provider answered with a web page; its base URL may be wrong.",
+            )),
             kind if kind.ends_with("json") => Ok(false),
             _ => Ok(self.asked_stream),
         }
     }
 
     fn form(&mut self) -> Result<&mut Form, Error> {
-        self.form.as_mut().ok_or_else(|| Error::new(Code::InternalError, "The answer's head was not read before its body."))
+        self.form
+            .as_mut()
+            .ok_or_else(|| Error::new(Code::InternalError, "The answer's head was not read before its body."))
     }
 }
 

@@ -154,7 +154,8 @@ impl Plain {
         match &mut self.held {
             Some(held) => {
                 held.push(piece);
-                let undecided = self.wanted.as_ref().is_some_and(|(wanted, _)| matches!(wanted, Wanted::Error | Wanted::BaseResp));
+                let undecided =
+                    self.wanted.as_ref().is_some_and(|(wanted, _)| matches!(wanted, Wanted::Error | Wanted::BaseResp));
                 if self.members.offset() > HELD && !undecided {
                     self.release(out);
                 }

@@ -17,7 +17,11 @@ use super::dialect::Dialect;
 use super::splice::{Edit, splice};
 
 /// The request, and what was left out of it.
-pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<(Request<CallBody>, Vec<&'static str>), Error> {
+pub(super) fn encode(
+    dialect: Dialect,
+    call: &Call,
+    target: &Target,
+) -> Result<(Request<CallBody>, Vec<&'static str>), Error> {
     let Some(path) = dialect.path(call.endpoint()) else {
         return Err(Error::new(
             Code::ProviderModelUnavailable,
@@ -34,7 +38,10 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<(
     *request.uri_mut() = target.url(path)?;
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT, HeaderValue::from_static(if call.streams() { "text/event-stream" } else { "application/json" }));
+    headers.insert(
+        ACCEPT,
+        HeaderValue::from_static(if call.streams() { "text/event-stream" } else { "application/json" }),
+    );
     if let Credential::ApiKey(key) = target.credential.credential() {
         headers.insert(AUTHORIZATION, bearer(key.expose())?);
     }
@@ -43,8 +50,11 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<(
 
 fn bearer(key: &str) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
-        Error::provider(Code::ProviderAuthError, "The gateway's credential for this provider is not usable; its operator has to correct it.")
-            .cause("the credential cannot stand in a header")
+        Error::provider(
+            Code::ProviderAuthError,
+            "The gateway's credential for this provider is not usable; its operator has to correct it.",
+        )
+        .cause("the credential cannot stand in a header")
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -75,7 +85,11 @@ impl Layout {
             while let Some(event) = scanner.next(piece, &mut at) {
                 match event {
                     Event::Begin { depth: 1, key_at, value_at } => {
-                        layout.members.push(Member { key: scanner.key().into_owned(), key_at, value: value_at..value_at });
+                        layout.members.push(Member {
+                            key: scanner.key().into_owned(),
+                            key_at,
+                            value: value_at..value_at,
+                        });
                     }
                     Event::End { depth: 1, value_end } => {
                         layout.members.last_mut().into_iter().for_each(|member| member.value.end = value_end);
@@ -111,7 +125,8 @@ struct Edits<'a> {
 
 impl<'a> Edits<'a> {
     fn new(call: &'a Call, target: &'a Target) -> Self {
-        let mut this = Self { call, target, layout: Layout::default(), edits: Vec::new(), cut: Vec::new(), dropped: Vec::new() };
+        let mut this =
+            Self { call, target, layout: Layout::default(), edits: Vec::new(), cut: Vec::new(), dropped: Vec::new() };
         if let Some(model) = call.facts().model.as_ref().filter(|model| *model.value != *target.upstream) {
             this.edits.push((model.at.clone(), serde_json::Value::from(&*target.upstream).to_string().into()));
         }
@@ -144,7 +159,8 @@ impl<'a> Edits<'a> {
             (Some(true), _) => {}
             (_, Some((from, to))) => self.edits.push((from..to, Bytes::from_static(b"true"))),
             _ => {
-                let member: &[u8] = if options.value.is_empty { b"\"include_usage\":true" } else { b"\"include_usage\":true," };
+                let member: &[u8] =
+                    if options.value.is_empty { b"\"include_usage\":true" } else { b"\"include_usage\":true," };
                 self.edits.push((options.value.inside..options.value.inside, Bytes::from_static(member)));
             }
         }
@@ -157,7 +173,8 @@ impl<'a> Edits<'a> {
         let bound = self.call.output_bound();
         if let Some(tokens) = bound {
             // Each of them, should a name stand twice: vendors do not agree on which one counts.
-            let places = self.layout.members.iter().filter(|m| m.key == "max_tokens" || m.key == "max_completion_tokens");
+            let places =
+                self.layout.members.iter().filter(|m| m.key == "max_tokens" || m.key == "max_completion_tokens");
             self.edits.extend(places.map(|member| (member.value.clone(), tokens.to_string().into())));
         }
         match (old, new) {

@@ -35,7 +35,10 @@ mod tests {
     fn edits_are_made_across_segments_and_the_rest_is_shared() {
         let first = Bytes::from_static(b"0123");
         let body = Segments::new(vec![first.clone(), Bytes::from_static(b"4567"), Bytes::from_static(b"89")]);
-        let edited = splice(&body, vec![(3..5, Bytes::from_static(b"X")), (0..0, Bytes::from_static(b"<")), (9..10, Bytes::new())]);
+        let edited = splice(
+            &body,
+            vec![(3..5, Bytes::from_static(b"X")), (0..0, Bytes::from_static(b"<")), (9..10, Bytes::new())],
+        );
         assert_eq!(edited.joined(), "<012X5678");
         assert_eq!(edited.pieces()[1].as_ptr(), first.as_ptr());
         assert_eq!(splice(&body, Vec::new()).pieces().len(), 3);

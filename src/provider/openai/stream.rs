@@ -152,8 +152,9 @@ impl Stream {
             return Meaning::Fails(fault::of_event(self.dialect, data));
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
-        self.finished |= choices.iter().any(|choice| choice.finish_reason.as_str().is_some_and(|reason| !reason.is_empty()));
-        let nested = || choices.iter().filter_map(|choice| usage::read(&choice.usage)).last();
+        self.finished |=
+            choices.iter().any(|choice| choice.finish_reason.as_str().is_some_and(|reason| !reason.is_empty()));
+        let nested = || choices.iter().rev().find_map(|choice| usage::read(&choice.usage));
         if let Some(used) = usage::read(&chunk.usage).or_else(nested) {
             out.report(used);
         }
@@ -182,7 +183,8 @@ impl Words {
             let mut quotes = memchr::memchr_iter(b'"', text);
             quotes.find(|at| !is_escaped(&text[..*at])).unwrap_or(text.len())
         };
-        let lengths = self.texts.iter().flat_map(|word| word.find_iter(bytes).map(|at| text(&bytes[at + word.needle().len()..])));
+        let lengths =
+            self.texts.iter().flat_map(|word| word.find_iter(bytes).map(|at| text(&bytes[at + word.needle().len()..])));
         lengths.sum::<usize>() as u64
     }
 }
@@ -199,13 +201,13 @@ fn is_done(event: &SseEvent) -> bool {
 /// The common form of an event, which has neither name nor id.
 fn is_one_data_line(bytes: &[u8]) -> bool {
     bytes.starts_with(b"data:")
-        && memchr::memchr2(b'\n', b'\r', bytes).is_none_or(|end| bytes[end..].iter().all(|byte| matches!(byte, b'\n' | b'\r')))
+        && memchr::memchr2(b'\n', b'\r', bytes)
+            .is_none_or(|end| bytes[end..].iter().all(|byte| matches!(byte, b'\n' | b'\r')))
 }
 
 /// Whether an event without its blank line came whole. A half one would only confuse the caller.
 fn is_whole(event: &SseEvent) -> bool {
-    is_done(event)
-        || event.data().is_none_or(|data| serde_json::from_slice::<serde::de::IgnoredAny>(&data).is_ok())
+    is_done(event) || event.data().is_none_or(|data| serde_json::from_slice::<serde::de::IgnoredAny>(&data).is_ok())
 }
 
 /// Passes an event on without its `id:` and `retry:` lines.

@@ -165,7 +165,10 @@ fn qwen_and_kimi_read_max_tokens_whatever_the_caller_wrote() {
 
 #[test]
 fn kimi_is_sent_the_models_ceiling_when_nobody_set_a_bound() {
-    assert_eq!(sent(Dialect::Moonshot, "kimi-k2.6", &call(r#"{"model":"m"}"#)).0, r#"{"max_tokens":32768,"model":"kimi-k2.6"}"#);
+    assert_eq!(
+        sent(Dialect::Moonshot, "kimi-k2.6", &call(r#"{"model":"m"}"#)).0,
+        r#"{"max_tokens":32768,"model":"kimi-k2.6"}"#
+    );
 }
 
 #[test]
@@ -179,7 +182,8 @@ fn the_developer_role_becomes_system_where_it_is_unknown() {
 
 #[test]
 fn fields_that_a_vendor_lacks_are_left_out_and_named_and_unknown_ones_go_on() {
-    let body = r#"{"user":"u","store":true,"model":"m","x":{"user":1},"metadata":{"a":"}"},"seed":1,"service_tier":"auto"}"#;
+    let body =
+        r#"{"user":"u","store":true,"model":"m","x":{"user":1},"metadata":{"a":"}"},"seed":1,"service_tier":"auto"}"#;
     let (text, dropped) = sent(Dialect::DashScope, "m", &call(body));
     assert_eq!(text, r#"{"model":"m","x":{"user":1},"seed":1}"#);
     assert_eq!(dropped, ["store", "metadata", "user", "service_tier"]);
@@ -190,7 +194,9 @@ fn fields_that_a_vendor_lacks_are_left_out_and_named_and_unknown_ones_go_on() {
 
 #[test]
 fn numbers_out_of_a_vendors_range_are_mended() {
-    let body = |temperature: &str, top_p: &str| format!(r#"{{"model":"m","temperature":{temperature},"top_p":{top_p},"max_tokens":1}}"#);
+    let body = |temperature: &str, top_p: &str| {
+        format!(r#"{{"model":"m","temperature":{temperature},"top_p":{top_p},"max_tokens":1}}"#)
+    };
     assert_eq!(sent(Dialect::DashScope, "m", &call(&body("2", "0"))).0, body("1.99", "0.001"));
     assert_eq!(sent(Dialect::DashScope, "m", &call(&body("0.2", "1"))).0, body("0.2", "1"));
     assert_eq!(sent(Dialect::Moonshot, "m", &call(&body("1.5", "null"))).0, body("1", "null"));
@@ -200,7 +206,9 @@ fn numbers_out_of_a_vendors_range_are_mended() {
 #[test]
 fn the_products_chat_example_suits_every_known_model() {
     let body = r#"{"model":"m","temperature":0.2,"max_tokens":9,"messages":[{"role":"system","content":"s"},{"role":"user","content":"u"}]}"#;
-    for (dialect, upstream) in [(Dialect::OpenAi, "m"), (Dialect::DashScope, "m"), (Dialect::Ark, "m"), (Dialect::Moonshot, "m")] {
+    for (dialect, upstream) in
+        [(Dialect::OpenAi, "m"), (Dialect::DashScope, "m"), (Dialect::Ark, "m"), (Dialect::Moonshot, "m")]
+    {
         assert_eq!(sent(dialect, upstream, &call(body)).0, body);
     }
     let (text, dropped) = sent(Dialect::Moonshot, "kimi-k2.6", &call(body));
@@ -365,7 +373,10 @@ fn an_error_inside_a_success_fails_before_anything_goes_out() {
     for (text, code) in [
         (r#"{"error":{"message":"m","code":502}}"#, Code::ProviderError),
         (r#"{"id":"x","error":{"message":"m","code":"content_filter","status":400}}"#, Code::ContentPolicyViolation),
-        (r#"{"choices":null,"base_resp":{"status_code":2049,"status_msg":"invalid api key"}}"#, Code::ProviderAuthError),
+        (
+            r#"{"choices":null,"base_resp":{"status_code":2049,"status_msg":"invalid api key"}}"#,
+            Code::ProviderAuthError,
+        ),
         (r#"[]"#, Code::ProviderError),
         (r#"{"choices":[{"#, Code::ProviderError),
         ("", Code::ProviderError),
@@ -382,21 +393,38 @@ fn an_error_inside_a_success_fails_before_anything_goes_out() {
 #[test]
 fn the_vendors_content_type_decides_and_what_was_asked_where_it_says_nothing() {
     let head = |request: &str, content_type: &str| {
-        let mut decoder = OpenAi::new(Dialect::OpenAi).encode(&call(request), &target(Dialect::OpenAi, "m")).unwrap().decoder;
-        let response = http::Response::builder().header("content-type", content_type).header("set-cookie", "a=b").body(()).unwrap();
+        let mut decoder =
+            OpenAi::new(Dialect::OpenAi).encode(&call(request), &target(Dialect::OpenAi, "m")).unwrap().decoder;
+        let response = http::Response::builder()
+            .header("content-type", content_type)
+            .header("set-cookie", "a=b")
+            .body(())
+            .unwrap();
         decoder.head(&response.into_parts().0)
     };
     let events = head(WHOLE, "text/event-stream;charset=UTF-8").unwrap();
     assert_eq!(events["content-type"], "text/event-stream;charset=UTF-8");
-    assert_eq!((events["cache-control"].as_bytes(), events["x-accel-buffering"].as_bytes()), (&b"no-cache"[..], &b"no"[..]));
+    assert_eq!(
+        (events["cache-control"].as_bytes(), events["x-accel-buffering"].as_bytes()),
+        (&b"no-cache"[..], &b"no"[..])
+    );
     assert_eq!(events.len(), 3);
     assert_eq!(head(STREAMED, "application/octet-stream").unwrap()["content-type"], "text/event-stream; charset=utf-8");
     assert_eq!(head(STREAMED, "application/json").unwrap().len(), 1);
     assert_eq!(head(WHOLE, "text/html").unwrap_err().code(), Code::ProviderError);
 }
 
-/// A recorded answer: its dialect, whether it is a stream, its bytes.
-fn recordings() -> Vec<(String, Dialect, bool, Vec<u8>)> {
+/// A recorded answer.
+struct Recorded {
+    id: String,
+    dialect: Dialect,
+    stream: bool,
+    status: u16,
+    body: Vec<u8>,
+}
+
+/// The recorded answers of the routes served here; none where the recordings are not at hand.
+fn recordings() -> Vec<Recorded> {
     let Some(folder) = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .map(|folder| folder.join("shared/conformance/recordings"))
@@ -422,10 +450,12 @@ fn recordings() -> Vec<(String, Dialect, bool, Vec<u8>)> {
             let recording: Value = serde_json::from_str(&text).unwrap();
             let endpoint = recording["endpoint"].as_str().unwrap_or_default();
             let body = recording["response"]["body"]["text"].as_str();
-            let served = endpoint.contains("chat/completions") || endpoint.ends_with("/embeddings");
-            if let (true, Some(200), Some(body)) = (served, recording["response"]["status"].as_u64(), body) {
+            let served = endpoint.ends_with("chat/completions") || endpoint.ends_with("/embeddings");
+            let status = recording["response"]["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+            if let (true, Some(status), Some(body)) = (served, status, body) {
                 let stream = recording["stream"].as_bool().unwrap_or_default();
-                found.push((recording["id"].to_string(), dialect, stream, body.as_bytes().to_vec()));
+                let id = recording["id"].to_string();
+                found.push(Recorded { id, dialect, stream, status, body: body.as_bytes().to_vec() });
             }
         }
     }
@@ -435,10 +465,12 @@ fn recordings() -> Vec<(String, Dialect, bool, Vec<u8>)> {
 /// The usage that a recorded answer means, found by parsing all of it.
 fn meant(stream: bool, body: &[u8]) -> Option<(u64, u64)> {
     let text = String::from_utf8_lossy(body);
-    let data: Vec<&str> = if stream { text.lines().filter_map(|line| line.strip_prefix("data:")).collect() } else { vec![&text] };
+    let data: Vec<&str> =
+        if stream { text.lines().filter_map(|line| line.strip_prefix("data:")).collect() } else { vec![&text] };
     let values = data.iter().filter_map(|data| serde_json::from_str::<Value>(data).ok());
     let usages = values.filter_map(|value| {
-        let nested = value["choices"].as_array().into_iter().flatten().map(|choice| &choice["usage"]).find(|u| u.is_object());
+        let nested =
+            value["choices"].as_array().into_iter().flatten().map(|choice| &choice["usage"]).find(|u| u.is_object());
         [&value["usage"]].into_iter().find(|u| u.is_object()).or(nested).cloned()
     });
     usages.last().map(|u| (u["prompt_tokens"].as_u64().unwrap_or(0), u["completion_tokens"].as_u64().unwrap_or(0)))
@@ -446,7 +478,7 @@ fn meant(stream: bool, body: &[u8]) -> Option<(u64, u64)> {
 
 #[test]
 fn recorded_answers_come_back_as_they_were_with_the_usage_that_they_tell() {
-    for (id, dialect, stream, body) in recordings() {
+    for Recorded { id, dialect, stream, body, .. } in recordings().into_iter().filter(|r| r.status == 200) {
         let seen = decode(dialect, if stream { STREAMED_WITH_USAGE } else { WHOLE }, None, &[&body]);
         if seen.failed.is_some() {
             assert!(id.contains("error"), "{id} failed with {seen:?}");
@@ -455,8 +487,29 @@ fn recorded_answers_come_back_as_they_were_with_the_usage_that_they_tell() {
         assert!(seen.body.as_bytes() == body, "{id} was changed");
         assert!(seen.complete || stream, "{id} is not complete");
         let apart = |u: Usage| (u.input_tokens, u.output_tokens);
-        let xai_apart = seen.usage.is_some_and(|u| meant(stream, &body) == Some((u.input_tokens, u.output_tokens - u.reasoning_tokens)));
+        let xai_apart = seen
+            .usage
+            .is_some_and(|u| meant(stream, &body) == Some((u.input_tokens, u.output_tokens - u.reasoning_tokens)));
         assert!(seen.usage.map(apart) == meant(stream, &body) || xai_apart, "{id}: {:?}", seen.usage);
+    }
+}
+
+#[test]
+fn recorded_errors_have_the_class_of_their_status_unless_the_operator_is_at_fault() {
+    for Recorded { id, dialect, status, body, .. } in recordings().into_iter().filter(|r| r.status >= 400) {
+        let text = String::from_utf8_lossy(&body);
+        let operators = ["insufficient_quota", "exceeded_current_quota", "engine_overloaded"]
+            .iter()
+            .any(|word| text.contains(word));
+        let want = match status {
+            429 if !operators => 429,
+            400 | 404 | 413 | 415 | 422 => 400,
+            _ => 500,
+        };
+        let error = OpenAi::new(dialect).fault(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), &body);
+        assert_eq!(error.code().status().as_u16(), want, "{id}: {error}");
+        assert_eq!(error.origin(), crate::Origin::Provider);
+        assert!(!error.message().is_empty() && !error.message().contains("REDACTED>"), "{id}: {error}");
     }
 }
 
@@ -464,7 +517,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn the_cut_of_a_recorded_answer_does_not_matter(cuts in proptest::collection::vec(0.0f64..1.0, 0..9), asked in any::<bool>()) {
-        for (id, dialect, stream, body) in recordings().into_iter().filter(|(.., body)| body.len() < 9_000) {
+        let answers = recordings().into_iter().filter(|r| r.status == 200 && r.body.len() < 9_000);
+        for Recorded { id, dialect, stream, body, .. } in answers {
             let request = match (stream, asked) {
                 (true, true) => STREAMED_WITH_USAGE,
                 (true, false) => STREAMED,

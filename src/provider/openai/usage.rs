@@ -6,7 +6,8 @@ use crate::domain::usage::Usage;
 
 /// Reads a `usage` object. `None` where it is none, or all zeros: some servers send those before they know.
 pub(super) fn read(value: &Value) -> Option<Usage> {
-    let count = |path: &[&str]| path.iter().try_fold(value, |at, key| at.get(key)).and_then(Value::as_u64).filter(|n| *n > 0);
+    let count =
+        |path: &[&str]| path.iter().try_fold(value, |at, key| at.get(key)).and_then(Value::as_u64).filter(|n| *n > 0);
     let first = |paths: &[&[&str]]| paths.iter().find_map(|path| count(path)).unwrap_or(0);
 
     let input = first(&[&["prompt_tokens"], &["input_tokens"]]);
@@ -19,7 +20,8 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
     // xAI leaves reasoning out of the completion; its total tells.
     let apart = said_reasoning > 0 && total == input.saturating_add(said_output).saturating_add(said_reasoning);
     let output = if apart { said_output.saturating_add(said_reasoning) } else { said_output };
-    let cached = first(&[&["prompt_tokens_details", "cached_tokens"], &["cached_tokens"], &["prompt_cache_hit_tokens"]]);
+    let cached =
+        first(&[&["prompt_tokens_details", "cached_tokens"], &["cached_tokens"], &["prompt_cache_hit_tokens"]]);
     let cache_write = first(&[
         &["prompt_tokens_details", "cache_write_tokens"],
         &["prompt_tokens_details", "cache_creation_input_tokens"],
@@ -90,7 +92,13 @@ mod tests {
 
     #[test]
     fn nothing_and_zeros_are_no_report() {
-        for text in ["null", "{}", "[]", r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#, r#"{"prompt_tokens":-1}"#] {
+        for text in [
+            "null",
+            "{}",
+            "[]",
+            r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#,
+            r#"{"prompt_tokens":-1}"#,
+        ] {
             assert_eq!(usage(text), None, "{text}");
         }
     }
