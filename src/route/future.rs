@@ -114,7 +114,7 @@ impl<C: VendorClient> RouteFuture<C> {
                     let response = ready!(call.as_mut().poll(cx)).map_err(|e| transport_failure(&*e))?;
                     let (parts, body) = response.into_parts();
                     if let Some(id) = upstream_request_id(&parts.headers) {
-                        trip.meter.upstream_request_id(id);
+                        trip.meter.upstream_request_id(id.into());
                     }
                     if parts.status.is_success() {
                         Self::prime(trip, Some(body), &parts)?
