@@ -191,6 +191,11 @@ impl Meter {
         self.0.draining.store(true, Ordering::Release);
     }
 
+    /// Whether the rest of the answer is read in the background.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire)
+    }
+
     /// Runs `finish` when the drain is over; gives it back when there is none.
     pub(crate) fn defer(&self, finish: Deferred) -> Result<(), Deferred> {
         if !self.0.draining.load(Ordering::Acquire) {

@@ -17,9 +17,6 @@ use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation};
 use super::counter::{Counter, Hold};
 use super::slab::Slab;
 
-/// Counters looked at for pruning on each reservation.
-const PRUNED: usize = 2;
-
 /// A limit by its name: what tells it from others, and where it was set (a limit of the configuration and one set by API
 /// may have the same key; each counts for itself).
 #[derive(Clone)]
@@ -110,7 +107,8 @@ impl Shard {
     /// One atomic admit over all limits: all of them are held, or none.
     pub(super) fn reserve(&mut self, request: &Reservation, has_ledger: bool) -> Attempt {
         self.latest = self.latest.max(request.now);
-        self.prune();
+        // One more than can be added.
+        self.prune(request.limits.len() + 1);
         let now = self.latest;
         let mut holds = Vec::with_capacity(request.limits.len());
         for limit in &request.limits {
@@ -297,9 +295,9 @@ impl Shard {
         open(&self.grants, key).collect()
     }
 
-    /// Forgets counters that owe nothing, a few at a time.
-    fn prune(&mut self) {
-        for _ in 0..PRUNED.min(self.counters.span()) {
+    /// Looks at `n` counters, and forgets those that owe nothing.
+    fn prune(&mut self, n: usize) {
+        for _ in 0..n.min(self.counters.span()) {
             self.cursor = (self.cursor + 1) % self.counters.span();
             let at = self.cursor;
             let idle = self.counters.get(at).is_some_and(|c| c.is_idle(self.latest)) && !self.seeding.contains_key(&at);

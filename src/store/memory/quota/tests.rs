@@ -1,7 +1,427 @@
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::base::clock::ManualClock;
+use crate::base::money::Money;
+use crate::domain::caller::{Caller, Home, ModelPatterns};
+use crate::domain::limit::{LimitKey, Measure, Per};
+use crate::domain::modality::Modality;
+use crate::domain::record::UsageRecord;
 use crate::store::contract;
+use crate::store::ledger::{GroupBy, RecordFilter, UsageRow};
+use crate::store::memory::alerts::MemoryAlerts;
+use crate::store::quota::{Refusal, RefusalWait};
+use crate::store::tables::{Page, PageOf};
+
+const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn caller() -> Caller {
+    let name = |text| Name::new(text).unwrap();
+    let home = Home { workspace: name("acme"), project: name("site"), team: Some(name("web")), environment: None };
+    Caller::new("key1".into(), None, home, ModelPatterns::all(), Arc::from(Modality::ALL.as_slice()))
+}
+
+fn limit(scope: &str, measure: Measure, per: Option<Per>, amount: u64) -> Arc<Limit> {
+    let key = LimitKey { scope: scope.parse().unwrap(), modality: None, model: None, measure, per };
+    Arc::new(Limit::new(key, amount))
+}
+
+fn spend_total(amount: u64) -> Arc<Limit> {
+    limit("workspace:acme", Measure::Spend, Some(Per::Total), amount)
+}
+
+fn units(n: u64) -> Amounts {
+    Amounts { input_tokens: n, spend: Money::from_nanos(n), ..Amounts::ONE_REQUEST }
+}
+
+fn request(hold: Amounts, limits: &[Arc<Limit>], now: Timestamp) -> Reservation {
+    let (modality, model) = (Some(Modality::Text), Some("m".into()));
+    Reservation { caller: caller(), modality, model, hold, limits: limits.to_vec(), now }
+}
+
+/// Without a ledger, and where counters are known, the answer is there at once.
+fn ask(store: &MemoryQuota, hold: Amounts, limits: &[Arc<Limit>], now: Timestamp) -> Result<Grant, Refusal> {
+    match store.reserve(request(hold, limits, now)).now().expect("a known counter is not waited for").unwrap() {
+        Decision::Admitted { grant, .. } => Ok(grant),
+        Decision::Refused(refusal) => Err(refusal),
+    }
+}
+
+fn counts(store: &MemoryQuota, limit: &Arc<Limit>, now: Timestamp) -> (u64, u64) {
+    let states = tokio_test::block_on(store.state(vec![Arc::clone(limit)], now)).unwrap();
+    (states[0].used, states[0].reserved)
+}
 
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract() {
     contract::quota::all(&MemoryQuota::new()).await;
+    contract::quota::all(&MemoryQuota::with_ledger(Arc::new(Books::default()))).await;
+}
+
+#[test]
+fn sixty_four_threads_cannot_overshoot_a_cap_by_a_nano_dollar() {
+    let store = MemoryQuota::new();
+    let cap = spend_total(1_000_003);
+    let limits = [cap.clone(), limit("key:key1", Measure::Concurrency, None, 48)];
+    std::thread::scope(|scope| {
+        for thread in 0..64u64 {
+            let (store, cap, limits) = (&store, &cap, &limits);
+            scope.spawn(move || {
+                for round in 0..200u64 {
+                    let hold = 1 + (thread * 31 + round * 17) % 997;
+                    if let Ok(grant) = ask(store, units(hold), limits, START) {
+                        let (used, reserved) = counts(store, cap, START);
+                        assert!(used + reserved <= 1_000_003);
+                        match round % 3 {
+                            0 => grant.settle(units(hold)),
+                            1 => grant.settle(units(hold / 2)),
+                            _ => grant.void(),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (used, reserved) = counts(&store, &cap, START);
+    assert!(used <= 1_000_003);
+    assert_eq!((reserved, counts(&store, &limits[1], START)), (0, (0, 0)));
+}
+
+#[test]
+fn of_two_hundred_at_once_exactly_those_that_fit_are_admitted() {
+    let store = MemoryQuota::new();
+    let limits = [spend_total(1_000)];
+    let admitted = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                if let Ok(grant) = ask(&store, units(100), &limits, START) {
+                    admitted.fetch_add(1, Ordering::SeqCst);
+                    grant.settle(units(100));
+                }
+            });
+        }
+    });
+    assert_eq!(admitted.into_inner(), 10);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Reserve(u64),
+    Settle(prop::sample::Index, u64),
+    Void(prop::sample::Index),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0u64..60).prop_map(Step::Reserve),
+        3 => (any::<prop::sample::Index>(), 0u64..60).prop_map(|(which, used)| Step::Settle(which, used)),
+        1 => any::<prop::sample::Index>().prop_map(Step::Void),
+        1 => (1u64..100_000).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    /// Whatever is reserved, settled, voided and waited for: each window's counter is what a plain model says, and never
+    /// above its cap.
+    #[test]
+    fn posted_and_held_never_exceed_a_cap(steps in prop::collection::vec(step(), 1..120)) {
+        const CAP: u64 = 100;
+        let store = MemoryQuota::new();
+        let day = limit("project:acme/site", Measure::Spend, Some(Per::Day), CAP);
+        let rate = limit("workspace:acme", Measure::Tokens, Some(Per::Hour), CAP);
+        let leases = limit("key:key1", Measure::Concurrency, None, 3);
+        let limits = [day.clone(), rate.clone(), leases.clone()];
+        let day_of = |at: Timestamp| at.as_secs() / 86_400;
+        let mut posted: HashMap<u64, u64> = HashMap::new();
+        let mut open: Vec<(u64, u64, Grant)> = Vec::new();
+        let mut now = START;
+        for step in steps {
+            match step {
+                Step::Pass(seconds) => now = now.plus(Duration::from_secs(seconds)),
+                Step::Reserve(hold) => {
+                    let held: u64 = open.iter().filter(|(on, ..)| *on == day_of(now)).map(|(_, held, _)| held).sum();
+                    let has_room = posted.get(&day_of(now)).unwrap_or(&0) + held + hold <= CAP && open.len() < 3;
+                    match ask(&store, units(hold), &limits, now) {
+                        Ok(grant) => {
+                            prop_assert!(has_room);
+                            open.push((day_of(now), hold, grant));
+                        }
+                        Err(refusal) => prop_assert!(!has_room || refusal.limit.key == rate.key),
+                    }
+                }
+                Step::Settle(which, used) if !open.is_empty() => {
+                    let (on, held, grant) = open.swap_remove(which.index(open.len()));
+                    let used = used.min(held);
+                    *posted.entry(on).or_default() += used;
+                    grant.settle(units(used));
+                }
+                Step::Void(which) if !open.is_empty() => open.swap_remove(which.index(open.len())).2.void(),
+                Step::Settle(..) | Step::Void(_) => {}
+            }
+            let (used, reserved) = counts(&store, &day, now);
+            let held: u64 = open.iter().filter(|(on, ..)| *on == day_of(now)).map(|(_, held, _)| held).sum();
+            prop_assert_eq!((used, reserved), (posted.get(&day_of(now)).copied().unwrap_or(0), held));
+            prop_assert!(used + reserved <= CAP);
+            prop_assert_eq!(counts(&store, &leases, now), (0, open.len() as u64));
+            let (used, reserved) = counts(&store, &rate, now);
+            prop_assert!(used + reserved <= CAP);
+        }
+        prop_assert_eq!(store.overshoots(), 0);
+    }
+}
+
+#[test]
+fn limits_of_the_file_and_of_the_api_with_one_key_count_each_for_itself() {
+    let store = MemoryQuota::new();
+    let mut of_file = Limit::clone(&spend_total(100));
+    of_file.source = crate::domain::limit::LimitSource::Config;
+    let both = [spend_total(50), Arc::new(of_file)];
+    ask(&store, units(50), &both, START).unwrap().settle(units(50));
+    assert_eq!((counts(&store, &both[0], START), counts(&store, &both[1], START)), ((50, 0), (50, 0)));
+    assert_eq!(ask(&store, units(1), &both, START).unwrap_err().limit.amount, 50);
+}
+
+#[test]
+fn a_clock_that_lags_does_not_reopen_a_window_that_is_over() {
+    let store = MemoryQuota::new();
+    let day = [limit("workspace:acme", Measure::Spend, Some(Per::Day), 10)];
+    let tomorrow = START.plus(Duration::from_secs(86_400));
+    ask(&store, units(10), &day, tomorrow).unwrap().settle(units(10));
+    assert!(ask(&store, units(1), &day, START).is_err());
+    assert!(ask(&store, units(1), &day, tomorrow).is_err());
+}
+
+#[test]
+fn an_overshoot_is_counted() {
+    let store = MemoryQuota::new();
+    ask(&store, units(1), &[spend_total(10)], START).unwrap().settle(units(2));
+    assert_eq!(store.overshoots(), 1);
+}
+
+#[test]
+fn counters_follow_the_limits_in_use_not_the_requests() {
+    let store = MemoryQuota::new();
+    let mut now = START;
+    for round in 0..2_000u64 {
+        let scope = format!("key:key{round}");
+        let gone = [
+            limit(&scope, Measure::Requests, Some(Per::Second), 10),
+            limit(&scope, Measure::Requests, Some(Per::Day), 10),
+            limit(&scope, Measure::Concurrency, None, 10),
+        ];
+        drop(ask(&store, units(1), &gone, now).unwrap());
+        now = now.plus(Duration::from_secs(3_600));
+    }
+    // Those of a day, and those that pruning has not come round to yet.
+    assert!(store.counters() < 300, "{}", store.counters());
+}
+
+#[test]
+fn alerts_are_raised_once_for_each_limit_window_and_threshold() {
+    let alerts = Arc::new(MemoryAlerts::new());
+    let clock = Arc::new(ManualClock::at(START.plus(Duration::from_secs(9))));
+    let store = MemoryQuota::new().alerts(alerts.clone()).clock(clock);
+    let watched = |per, amount| {
+        let mut watched = Limit::clone(&limit("workspace:acme", Measure::Spend, Some(per), amount));
+        watched.alert_at = vec![500, 800, 1_200];
+        [Arc::new(watched)]
+    };
+    let day = watched(Per::Day, 100);
+    let held = ask(&store, units(90), &day, START).unwrap();
+    let raised = || tokio_test::block_on(alerts.list(Page { after: None, limit: 100 })).unwrap().items;
+    assert!(raised().is_empty(), "what is held raises nothing");
+    held.void();
+    for _ in 0..10 {
+        ask(&store, units(10), &day, START).unwrap().settle(units(10));
+    }
+    let seen: Vec<_> = raised().iter().rev().map(|a| (a.threshold, a.used, a.time.as_secs())).collect();
+    assert_eq!(seen, [(500, 50, START.as_secs() + 9), (800, 80, START.as_secs() + 9)]);
+    assert_eq!(raised()[0].window_start, Some(crate::domain::window::start(Per::Day, START)));
+
+    let tomorrow = START.plus(Duration::from_secs(86_400));
+    ask(&store, units(50), &day, tomorrow).unwrap().settle(units(130));
+    assert_eq!(raised().len(), 5, "a new window, all three at once");
+
+    let total = watched(Per::Total, 10);
+    ask(&store, units(5), &total, START).unwrap().settle(units(5));
+    assert_eq!(raised()[0].window_start, None);
+
+    let minute = watched(Per::Minute, 100);
+    for _ in 0..3 {
+        ask(&store, units(30), &minute, tomorrow).unwrap().settle(units(30));
+    }
+    let of_minute = raised().into_iter().filter(|a| a.limit.key.per == Some(Per::Minute)).count();
+    assert_eq!(of_minute, 2);
+}
+
+/// A ledger that tells what it is given, once for each query.
+#[derive(Debug, Default)]
+struct Books {
+    posted: Mutex<Vec<(Timestamp, Amounts)>>,
+    queries: Mutex<Vec<PostedQuery>>,
+    failing: Mutex<bool>,
+    /// Answers only when polled a second time.
+    slow: bool,
+}
+
+impl Books {
+    fn of(posted: &[(Timestamp, u64)]) -> Arc<Self> {
+        let posted = posted.iter().map(|(at, n)| (*at, units(*n))).collect();
+        Arc::new(Self { posted: Mutex::new(posted), ..Self::default() })
+    }
+
+    fn asked(&self) -> usize {
+        self.queries.lock().unwrap().len()
+    }
+}
+
+impl UsageStore for Books {
+    fn records(&self, _: RecordFilter, _: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
+        StoreFuture::ready(Ok(PageOf { items: Vec::new(), next: None }))
+    }
+
+    fn usage(&self, _: RecordFilter, _: Vec<GroupBy>) -> StoreFuture<StoreResult<Vec<UsageRow>>> {
+        StoreFuture::ready(Ok(Vec::new()))
+    }
+
+    fn posted(&self, query: PostedQuery) -> StoreFuture<StoreResult<Vec<(Timestamp, Amounts)>>> {
+        self.queries.lock().unwrap().push(query.clone());
+        if *self.failing.lock().unwrap() {
+            return StoreFuture::ready(Err(StoreError::new(crate::store::error::StoreErrorKind::Corrupt, "torn page")));
+        }
+        let posted = self.posted.lock().unwrap().iter().filter(|(at, _)| *at >= query.from).copied().collect();
+        if !self.slow {
+            return StoreFuture::ready(Ok(posted));
+        }
+        let mut polled = false;
+        StoreFuture::new(std::future::poll_fn(move |cx| match std::mem::replace(&mut polled, true) {
+            true => std::task::Poll::Ready(Ok(std::mem::take(&mut Vec::clone(&posted)))),
+            false => {
+                cx.waker().wake_by_ref();
+                std::task::Poll::Pending
+            }
+        }))
+    }
+}
+
+fn ask_slowly(store: &MemoryQuota, n: u64, limits: &[Arc<Limit>], now: Timestamp) -> StoreResult<Result<Grant, Refusal>> {
+    Ok(match tokio_test::block_on(store.reserve(request(units(n), limits, now)))? {
+        Decision::Admitted { grant, .. } => Ok(grant),
+        Decision::Refused(refusal) => Err(refusal),
+    })
+}
+
+#[test]
+fn a_new_limit_starts_from_what_the_ledger_posts_to_its_window() {
+    let ago = |seconds| START.minus(Duration::from_secs(seconds));
+    // 1_800_000_000 is 08:00 of a day, UTC.
+    let books = Books::of(&[(ago(40 * 86_400), 1), (ago(10 * 3_600), 10), (ago(3_600), 20), (ago(30), 40)]);
+    let store = MemoryQuota::with_ledger(books.clone());
+    let of = |per| limit("workspace:acme", Measure::Spend, Some(per), 100);
+    assert_eq!(counts(&store, &of(Per::Total), START), (71, 0));
+    assert_eq!(counts(&store, &of(Per::Day), START), (60, 0));
+    // 40 of 100 a minute, half a minute ago: all but nothing is refilled… 50 were.
+    assert_eq!(counts(&store, &of(Per::Minute), START), (0, 0));
+    let limits = [of(Per::Total), of(Per::Day)];
+    assert!(ask_slowly(&store, 30, &limits, START).unwrap().is_err());
+    ask_slowly(&store, 29, &limits, START).unwrap().unwrap().void();
+    let asked = books.asked();
+    ask(&store, units(29), &limits, START).unwrap().void();
+    assert_eq!(books.asked(), asked, "the ledger is asked once");
+}
+
+#[test]
+fn a_seeded_rate_owes_what_the_last_period_did_not_refill() {
+    let books = Books::of(&[(START.minus(Duration::from_secs(15)), 100)]);
+    let store = MemoryQuota::with_ledger(books.clone());
+    let minute = [limit("workspace:acme", Measure::Tokens, Some(Per::Minute), 100)];
+    assert_eq!(counts(&store, &minute[0], START), (75, 0));
+    let refusal = ask_slowly(&store, 26, &minute, START).unwrap().unwrap_err();
+    assert_eq!(refusal.wait, RefusalWait::After(Duration::from_millis(600)));
+    assert!(books.queries.lock().unwrap().iter().all(|q| q.each && q.from == START.minus(Duration::from_secs(60))));
+}
+
+#[test]
+fn a_limit_that_was_away_knows_what_passed_meanwhile_and_an_amount_that_changes_counts_nothing_twice() {
+    let books = Books::of(&[]);
+    let store = MemoryQuota::with_ledger(books.clone());
+    ask_slowly(&store, 10, &[spend_total(100)], START).unwrap().unwrap().settle(units(10));
+    books.posted.lock().unwrap().push((START, units(10)));
+    assert_eq!(counts(&store, &spend_total(200), START), (10, 0));
+    drop(ask_slowly(&store, 1, &[spend_total(200)], START).unwrap().unwrap());
+    books.posted.lock().unwrap().push((START, units(1)));
+
+    ask(&store, units(30), &[], START).unwrap().settle(units(30));
+    books.posted.lock().unwrap().push((START, units(30)));
+    let running = ask(&store, units(7), &[], START).unwrap();
+    assert_eq!(counts(&store, &spend_total(200), START), (41, 7));
+    assert!(ask_slowly(&store, 153, &[spend_total(200)], START).unwrap().is_err());
+    running.settle(units(5));
+    let back = spend_total(200);
+    drop(ask_slowly(&store, 154, &[back.clone()], START).unwrap().unwrap());
+    assert_eq!(counts(&store, &back, START), (200, 0));
+}
+
+#[test]
+fn a_ledger_that_fails_leaves_the_limit_unavailable_until_it_answers() {
+    let books = Books::of(&[(START, 10)]);
+    *books.failing.lock().unwrap() = true;
+    let store = MemoryQuota::with_ledger(books.clone());
+    let cap = [spend_total(10)];
+    for _ in 0..2 {
+        let failure = ask_slowly(&store, 1, &cap, START).unwrap_err();
+        assert_eq!(failure.kind(), crate::store::error::StoreErrorKind::Unavailable);
+    }
+    *books.failing.lock().unwrap() = false;
+    assert!(ask_slowly(&store, 1, &cap, START).unwrap().is_err());
+}
+
+#[test]
+fn one_seeds_and_the_others_wait_even_if_the_one_gives_up() {
+    let books = Arc::new(Books { posted: Mutex::new(vec![(START, units(5))]), slow: true, ..Books::default() });
+    let store = MemoryQuota::with_ledger(books.clone());
+    let cap = [spend_total(10)];
+    let mut asking: Vec<_> =
+        (0..5).map(|_| tokio_test::task::spawn(store.reserve(request(units(1), &cap, START)))).collect();
+    assert!(asking.iter_mut().all(|task| task.poll().is_pending()));
+    assert_eq!(books.asked(), 1);
+    drop(asking.remove(0));
+    let mut admitted = Vec::new();
+    for _ in 0..20 {
+        asking.retain_mut(|task| match task.poll() {
+            std::task::Poll::Ready(answer) => {
+                admitted.push(answer.unwrap());
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+    }
+    assert_eq!((admitted.len(), books.asked()), (4, 2));
+    assert_eq!(counts(&store, &cap[0], START), (5, 4));
+}
+
+#[test]
+fn what_is_settled_while_the_ledger_is_asked_is_not_lost() {
+    let books = Arc::new(Books { slow: true, ..Books::default() });
+    let store = MemoryQuota::with_ledger(books.clone());
+    let running = ask(&store, units(6), &[], START).unwrap();
+    let cap = [spend_total(10)];
+    let mut asking = tokio_test::task::spawn(store.reserve(request(units(1), &cap, START)));
+    assert!(asking.poll().is_pending());
+    running.settle(units(6));
+    books.posted.lock().unwrap().push((START, units(6)));
+    for _ in 0..10 {
+        if let std::task::Poll::Ready(decision) = asking.poll() {
+            drop(decision.unwrap());
+            assert_eq!((counts(&store, &cap[0], START), books.asked()), ((7, 0), 2));
+            return;
+        }
+    }
+    panic!("never answered");
 }
