@@ -34,9 +34,8 @@ struct Wants {
 
 impl Wants {
     fn of(limits: &[Arc<Limit>]) -> Self {
-        let measured = |wanted: fn(Measure) -> bool| {
-            limits.iter().any(|l| l.mode == Mode::Enforce && wanted(l.key.measure))
-        };
+        let measured =
+            |wanted: fn(Measure) -> bool| limits.iter().any(|l| l.mode == Mode::Enforce && wanted(l.key.measure));
         Self {
             tokens: measured(Measure::is_tokens),
             output: measured(|m| matches!(m, Measure::Tokens | Measure::OutputTokens)),
@@ -172,7 +171,7 @@ impl Request<'_> {
         let part = self.terms.map_or(PART_TOKENS, |t| t.max_part_tokens);
         let files = self.facts.multipart.iter().flat_map(|m| &m.parts).filter(|p| p.filename.is_some());
         let (count, bytes) = files.fold((0u64, 0u64), |(n, bytes), p| (n + 1, bytes + p.content.len() as u64));
-        // The files of a form are parts by price of tokens; audio ones are as long as their bytes allow.
+        // An image is worth a part whatever its bytes; a recording, no more tokens than bytes.
         let (count, bytes) = if self.is_audio_upload() { (0, 0) } else { (count, bytes) };
         let text = self.facts.body_bytes.saturating_sub(self.facts.media_bytes).saturating_sub(bytes);
         text.saturating_add(self.facts.media_parts.max(count).saturating_mul(part))

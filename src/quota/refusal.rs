@@ -87,9 +87,8 @@ const TOKENS: [HeaderName; 3] = [
 
 /// Sets `x-ratelimit-*` of the request and the token limit with the least left in proportion.
 pub(super) fn set_headroom(headroom: &[Headroom], headers: &mut HeaderMap) {
-    let counted: [(_, fn(Measure) -> bool); 2] =
-        [(REQUESTS, |m| m == Measure::Requests), (TOKENS, Measure::is_tokens)];
-    for (names, counts) in counted {
+    let is_requests: fn(Measure) -> bool = |measure| measure == Measure::Requests;
+    for (names, counts) in [(REQUESTS, is_requests), (TOKENS, Measure::is_tokens)] {
         let of_kind = headroom.iter().filter(|h| counts(h.limit.key.measure));
         let Some(least) = of_kind.reduce(|a, b| if less(b, a) { b } else { a }) else { continue };
         let [limit, remaining, reset] = names;

@@ -1,8 +1,8 @@
 //! The contract of quota stores: what every [`QuotaStore`] must do.
 //!
-//! Each function is one promise. It works in a workspace of its own, so that all of them can run on one store, at once
-//! if you like, and panics where the promise is broken. Stores that take the time from each reservation run
-//! [`all`]; stores with a clock of their own run [`timeless`].
+//! Each function is one promise, and panics where it is broken. It works in a workspace of its own and later than the one
+//! before, so that all of them can run on one store, one after the other. Stores that take the time from each reservation
+//! run [`all`]; stores with a clock of their own run [`timeless`].
 //!
 //! ```
 //! # async fn run() {
@@ -14,6 +14,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
@@ -72,7 +73,11 @@ impl<'a> Stage<'a> {
         let home = Home { workspace: workspace.clone(), project: name("site"), team: None, environment: None };
         let caller =
             Caller::new(new_id("").into(), None, home, ModelPatterns::all(), Arc::from(Modality::ALL.as_slice()));
-        Self { store, workspace, caller, now: Timestamp::from_secs(1_800_000_000) }
+        // Time never goes back in a store, not even from one promise to the next.
+        static STAGES: AtomicU64 = AtomicU64::new(0);
+        let days = 40 * STAGES.fetch_add(1, Ordering::Relaxed);
+        let now = Timestamp::from_secs(1_800_000_000 + days * 86_400);
+        Self { store, workspace, caller, now }
     }
 
     fn limit(&self, measure: Measure, per: Option<Per>, amount: u64) -> Arc<Limit> {

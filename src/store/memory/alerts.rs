@@ -90,7 +90,8 @@ impl AlertStore for MemoryAlerts {
 impl Kept {
     /// The cursor is the number of the last alert shown.
     fn page(&self, page: &Page) -> StoreResult<PageOf<Alert>> {
-        let wrong = || StoreError::new(StoreErrorKind::Refused, "`after` is no cursor of this list: use a page's `next`");
+        let wrong =
+            || StoreError::new(StoreErrorKind::Refused, "`after` is no cursor of this list: use a page's `next`");
         let end = match &page.after {
             Some(cursor) => cursor.parse::<u64>().map_err(|_| wrong())?.saturating_sub(self.first),
             None => u64::MAX,

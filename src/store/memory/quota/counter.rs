@@ -266,16 +266,22 @@ impl Counter {
         self.fresh
     }
 
-    /// Brings in what the ledger posts to the present window. `open` are the holds that are not settled, for a rate.
-    /// What the counter has already is not counted twice.
-    pub(super) fn absorb(&mut self, posted: &[(Timestamp, Amounts)], open: &[(Timestamp, Amounts)], now: Timestamp) {
+    /// Brings in what the ledger posts to the present window, and `missed`: what was posted here while it was asked. `open`
+    /// are the holds that are not settled, for a rate. What the counter has already is not counted twice.
+    pub(super) fn absorb(
+        &mut self,
+        posted: &[(Timestamp, Amounts)],
+        missed: u64,
+        open: &[(Timestamp, Amounts)],
+        now: Timestamp,
+    ) {
         let measure = self.measure();
         let amount = self.limit.amount;
         match &mut self.tally {
             Tally::Rate { period, tally } => {
                 let mut all: Vec<_> = posted.iter().chain(open).map(|(at, n)| (*at, n.of(measure))).collect();
                 all.sort_by_key(|(at, _)| *at);
-                all.push((now, self.fresh));
+                all.push((now, missed));
                 let mut replayed = RateTally::new();
                 for (at, n) in all {
                     replayed.take(Rate { amount, period: *period }, n, at);
@@ -283,7 +289,7 @@ impl Counter {
                 tally.merge(replayed);
             }
             Tally::Span { posted: counted, .. } => {
-                let sum = posted.iter().fold(self.fresh, |sum, (_, n)| sum.saturating_add(n.of(measure)));
+                let sum = posted.iter().fold(missed, |sum, (_, n)| sum.saturating_add(n.of(measure)));
                 *counted = (*counted).max(sum);
             }
             Tally::Leases => {}

@@ -152,7 +152,7 @@ impl QuotaStore for MemoryQuota {
                 let (mut draft, asks, open) = shared.draft(limit, now);
                 if let Some(from) = draft.ledger_from(now).filter(|_| asks) {
                     let query = PostedQuery { key: limit.key.clone(), from, each: draft.is_rate() };
-                    draft.absorb(&seed::ask(&ledger, query).await?, &open, now);
+                    draft.absorb(&seed::ask(&ledger, query).await?, 0, &open, now);
                 }
                 states.push(draft.state(now));
             }

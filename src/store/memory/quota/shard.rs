@@ -192,7 +192,7 @@ impl Shard {
         let Some(counter) = self.counters.get_mut(at) else { return Err(at) };
         if !Arc::ptr_eq(&counter.limit, limit) {
             // It may have been away: then the ledger and the open grants know more than the counter.
-            counter.seeded &= !reconciles(&counter.limit, limit);
+            counter.seeded &= !(has_ledger && reconciles(&counter.limit, limit));
             counter.limit = Arc::clone(limit);
             self.adopt(at);
         }
@@ -200,7 +200,7 @@ impl Shard {
             Some(counter) if counter.seeded => Ok(at),
             Some(counter) if has_ledger && counter.ledger_from(self.latest).is_some() => Err(at),
             _ => {
-                self.absorb(at, &[]);
+                self.absorb(at, &[], 0);
                 Ok(at)
             }
         }
@@ -225,10 +225,10 @@ impl Shard {
     }
 
     /// Brings the ledger's postings into a counter, and the debt of the open grants.
-    fn absorb(&mut self, at: usize, posted: &[(Timestamp, Amounts)]) {
+    fn absorb(&mut self, at: usize, posted: &[(Timestamp, Amounts)], missed: u64) {
         let Some(counter) = self.counters.get_mut(at) else { return };
         let open: Vec<_> = open(&self.grants, &counter.limit.key).collect();
-        counter.absorb(posted, &open, self.latest);
+        counter.absorb(posted, missed, &open, self.latest);
     }
 
     /// Takes it on to seed the counter of `limit`, unless that is done or another is at it.
@@ -259,12 +259,13 @@ impl Shard {
         counter.roll(now);
         let from = counter.ledger_from(now).unwrap_or_default();
         let rolled = from != query.from && !counter.is_rate();
-        if rolled || counter.fresh() > 0 && !force {
+        let missed = counter.fresh();
+        if rolled || missed > 0 && !force {
             query.from = from;
             counter.mark();
             return false;
         }
-        self.absorb(at, posted);
+        self.absorb(at, posted, missed);
         true
     }
 
@@ -274,10 +275,9 @@ impl Shard {
         let now = now.max(self.latest);
         let known = at.and_then(|at| self.counters.get(at));
         let mut draft = known.cloned().unwrap_or_else(|| Counter::new(Arc::clone(limit), now));
-        draft.seeded &= Arc::ptr_eq(&draft.limit, limit) || !reconciles(&draft.limit, limit);
+        draft.seeded &= Arc::ptr_eq(&draft.limit, limit) || !(has_ledger && reconciles(&draft.limit, limit));
         draft.limit = Arc::clone(limit);
         draft.roll(now);
-        draft.mark();
         for grant in self.grants.iter().filter(|g| g.counts_for(&limit.key)) {
             if grant.holds.iter().all(|h| Some(h.counter) != at) {
                 draft.adopt(usize::MAX, &grant.amounts, grant.at);
@@ -285,7 +285,7 @@ impl Shard {
         }
         let asks = !draft.seeded && has_ledger && draft.ledger_from(now).is_some();
         if !draft.seeded && !asks {
-            draft.absorb(&[], &self.open(&limit.key), now);
+            draft.absorb(&[], 0, &self.open(&limit.key), now);
         }
         (draft, asks)
     }
