@@ -194,6 +194,7 @@ impl Shard {
             // It may have been away: then the ledger and the open grants know more than the counter.
             counter.seeded &= !(has_ledger && reconciles(&counter.limit, limit));
             counter.limit = Arc::clone(limit);
+            counter.roll(self.latest);
             self.adopt(at);
         }
         match self.counters.get(at) {
@@ -235,7 +236,9 @@ impl Shard {
     pub(super) fn claim(&mut self, limit: &Arc<Limit>, waker: &Waker) -> Claimed {
         let Err(at) = self.find(limit, true) else { return Claimed::Done };
         if let Some(waiting) = self.seeding.get_mut(&at) {
-            waiting.push(waker.clone());
+            if !waiting.iter().any(|known| known.will_wake(waker)) {
+                waiting.push(waker.clone());
+            }
             return Claimed::Waiting;
         }
         let Some(counter) = self.counters.get_mut(at) else { return Claimed::Done };

@@ -294,3 +294,16 @@ fn a_limit_that_comes_back_without_a_ledger_holds_what_still_runs() {
     meanwhile.void();
     assert!(ask(&store, units(1), &slots(1), START).is_ok());
 }
+
+#[test]
+fn a_limit_that_comes_back_in_another_window_holds_what_runs_in_it() {
+    let store = MemoryQuota::new();
+    let day = || [limit("workspace:acme", Measure::Spend, Some(Per::Day), 10)];
+    ask(&store, units(5), &day(), START).unwrap().settle(units(5));
+    let tomorrow = START.plus(Duration::from_secs(86_400));
+    let running = ask(&store, units(8), &[], tomorrow).unwrap();
+    let back = day();
+    assert!(ask(&store, units(3), &back, tomorrow).is_err());
+    running.settle(units(1));
+    ask(&store, units(9), &back, tomorrow).unwrap().void();
+}
