@@ -56,7 +56,8 @@ pub(super) fn reckon(call: &Call, limits: &[Arc<Limit>]) -> Result<Hold, Error> 
     let costs = wants.spend && request.price() != Some(&Price::Free);
     let needs_output = wants.output || costs;
     let per_choice = request.output_bound();
-    if per_choice.is_none() && needs_output && request.has_output() {
+    let has_output_bound = per_choice.is_some() || !request.has_output();
+    if !has_output_bound && needs_output {
         return Err(no_output_bound(call));
     }
     if request.seconds().is_none() && (wants.video_seconds || costs) {
@@ -66,12 +67,14 @@ pub(super) fn reckon(call: &Call, limits: &[Arc<Limit>]) -> Result<Hold, Error> 
         )
         .param("duration"));
     }
-    let usage = request.bound(per_choice.unwrap_or(0));
+    let usage = request.bound(per_choice);
     let ceiling = request.price().and_then(|price| price.ceiling(&usage, &call.price_options()));
     if ceiling.is_none() && wants.spend {
         return Err(not_priced(call));
     }
-    let amounts = Amounts::of_request(&usage, ceiling.unwrap_or(Money::ZERO));
+    // What is not known is held as 0, so that nobody takes a part of it for a bound.
+    let is_whole = has_output_bound && request.seconds().is_some();
+    let amounts = Amounts::of_request(&usage, ceiling.filter(|_| is_whole).unwrap_or(Money::ZERO));
     let is_text = matches!(call.endpoint(), Endpoint::ChatCompletions | Endpoint::Responses);
     Ok(Hold { amounts, output_bound: per_choice.filter(|_| needs_output && is_text) })
 }
@@ -189,17 +192,17 @@ impl Request<'_> {
         }
     }
 
-    /// The most that is used, of each unit.
-    fn bound(&self, output_per_choice: u64) -> Usage {
+    /// The most that is used, of each unit that is known.
+    fn bound(&self, output_per_choice: Option<u64>) -> Usage {
         let n = self.n();
         let characters = self.facts.input_chars.unwrap_or(self.facts.body_bytes);
         let mut usage = Usage::NONE;
         if self.has_input() {
             usage.input_tokens = self.input_bound();
         }
-        if self.has_output() {
+        if let Some(output) = output_per_choice.filter(|_| self.has_output()) {
             let reasoning = self.terms.map_or(0, |t| t.max_reasoning_tokens);
-            usage.output_tokens = output_per_choice.saturating_add(reasoning).saturating_mul(n);
+            usage.output_tokens = output.saturating_add(reasoning).saturating_mul(n);
         }
         match self.call.endpoint() {
             Endpoint::ImageGenerations | Endpoint::ImageEdits => usage.images = n,

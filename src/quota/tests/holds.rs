@@ -113,3 +113,11 @@ fn media_hold_the_units_that_they_are_priced_by() {
     let embedding = held(Endpoint::Embeddings, facts(), per(|r| r.input = Rate::per_unit("0.01").ok()));
     assert_eq!((embedding.input_tokens, embedding.output_tokens), (1_000, 0));
 }
+
+#[test]
+fn without_limits_what_is_not_known_is_held_as_nothing() {
+    let hold = reckoned(Endpoint::ChatCompletions, facts(), priced(tokens(), None), &[]).unwrap();
+    let Amounts { requests, input_tokens, output_tokens, spend, .. } = hold.amounts;
+    assert_eq!((requests, input_tokens, output_tokens, spend), (1, 1_000, 0, Money::ZERO));
+    assert_eq!(hold.output_bound, None);
+}
