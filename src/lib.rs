@@ -41,6 +41,7 @@ pub use http::meter::{Abandoned, Meter};
 pub use inspect::InspectLayer;
 pub use metering::{Closing, MeteringLayer};
 pub use provider::registry::Registry;
+pub use quota::QuotaLayer;
 pub use route::{Drain, ProviderRouteService};
 pub use store::error::{StoreError, StoreErrorKind};
 pub use store::keys::{KeyAdmin, KeyFilter, KeyStore};
