@@ -21,11 +21,14 @@ pub mod route;
 pub mod store;
 pub mod wire;
 
+pub use admin::{AdminService, AdminStores, UsageService};
 pub use base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use base::error::{Code, Error, GrpcStatus, Origin};
 pub use base::money::{Money, ParseMoneyError, Rate};
 pub use base::secret::Secret;
 pub use base::store_future::StoreFuture;
+#[cfg(feature = "config")]
+pub use config::{Config, ConfigError};
 pub use domain::caller::Caller;
 pub use domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, Per, Scope};
 pub use domain::limit_book::LimitBook;

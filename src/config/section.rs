@@ -108,8 +108,9 @@ impl<'a> Section<'a> {
         };
         let value = match shown.strip_prefix("env:") {
             None => shown.clone(),
-            Some(name) => (self.env)(name)
-                .ok_or_else(|| ConfigError::new(path, format!("the environment variable {name} is not set")))?,
+            Some(name) => (self.env)(name).ok_or_else(|| {
+                ConfigError::new(path, format!("the environment variable {} is not set", name.escape_debug()))
+            })?,
         };
         Ok(Text { shown, value })
     }

@@ -1,0 +1,224 @@
+//! Stand-in stores for the tests of the admin API: they keep what they are given and remember what they were asked.
+
+use std::sync::{Arc, Mutex};
+
+use crate::base::clock::Timestamp;
+use crate::base::money::Money;
+use crate::base::store_future::StoreFuture;
+use crate::domain::alert::Alert;
+use crate::domain::caller::Home;
+use crate::domain::key::{KeyDigest, KeyId, KeyRecord, OldDigest};
+use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Per, Scope};
+use crate::domain::modality::Modality;
+use crate::domain::name::Name;
+use crate::domain::record::{Outcome, UsageRecord};
+use crate::domain::usage::Usage;
+use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::store::keys::{KeyAdmin, KeyFilter};
+use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageStore};
+use crate::store::quota::{Decision, LimitState, QuotaStore, Reservation};
+use crate::store::tables::{AlertStore, AuditEntry, AuditStore, LimitStore, Page, PageOf};
+
+fn ready<T>(value: T) -> StoreFuture<StoreResult<T>> {
+    StoreFuture::ready(Ok(value))
+}
+
+fn whole<T>(page: &Page, items: Vec<T>) -> StoreFuture<StoreResult<PageOf<T>>> {
+    match &page.after {
+        Some(_) => StoreFuture::ready(Err(StoreError::new(StoreErrorKind::Refused, "no cursor"))),
+        None => ready(PageOf { items, next: None }),
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Keys(Mutex<Vec<KeyRecord>>);
+
+impl Keys {
+    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut KeyRecord)) -> Option<Arc<KeyRecord>> {
+        let mut records = self.0.lock().unwrap();
+        let record = records.iter_mut().find(|record| record.id.as_str() == id)?;
+        change(record);
+        Some(Arc::new(record.clone()))
+    }
+
+    fn changed(&self, id: &KeyId, change: impl FnOnce(&mut KeyRecord)) -> StoreFuture<StoreResult<Arc<KeyRecord>>> {
+        let missing = || StoreError::new(StoreErrorKind::NotFound, "no such key");
+        StoreFuture::ready(self.change(id.as_str(), change).ok_or_else(missing))
+    }
+}
+
+impl KeyAdmin for Keys {
+    fn insert(&self, record: KeyRecord) -> StoreFuture<StoreResult<Arc<KeyRecord>>> {
+        self.0.lock().unwrap().push(record.clone());
+        ready(Arc::new(record))
+    }
+
+    fn get(&self, id: &KeyId) -> StoreFuture<StoreResult<Option<Arc<KeyRecord>>>> {
+        ready(self.change(id.as_str(), |_| ()))
+    }
+
+    fn list(&self, _: KeyFilter, page: Page) -> StoreFuture<StoreResult<PageOf<Arc<KeyRecord>>>> {
+        whole(&page, self.0.lock().unwrap().iter().cloned().map(Arc::new).collect())
+    }
+
+    fn rotate(
+        &self,
+        id: &KeyId,
+        new: KeyDigest,
+        until: Timestamp,
+        _: Timestamp,
+    ) -> StoreFuture<StoreResult<Arc<KeyRecord>>> {
+        self.changed(id, |record| {
+            record.old = Some(OldDigest { digest: record.digest, until });
+            record.digest = new;
+        })
+    }
+
+    fn revoke(&self, id: &KeyId, now: Timestamp) -> StoreFuture<StoreResult<Arc<KeyRecord>>> {
+        self.changed(id, |record| record.revoked_at = Some(now))
+    }
+}
+
+/// Limits as stored; and one that another instance will put in their place as soon as any are.
+#[derive(Debug, Default)]
+pub(super) struct Limits(pub(super) Mutex<Vec<Limit>>, pub(super) Mutex<Option<Limit>>);
+
+impl LimitStore for Limits {
+    fn all(&self) -> StoreFuture<StoreResult<Vec<Limit>>> {
+        ready(self.0.lock().unwrap().clone())
+    }
+
+    fn put(&self, scope: Scope, limits: Vec<Limit>) -> StoreFuture<StoreResult<()>> {
+        let mut held = self.0.lock().unwrap();
+        held.retain(|limit| limit.key.scope != scope);
+        match self.1.lock().unwrap().take() {
+            Some(theirs) => held.push(theirs),
+            None => held.extend(limits),
+        }
+        ready(())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Quota;
+
+impl QuotaStore for Quota {
+    fn reserve(&self, _: Reservation) -> StoreFuture<StoreResult<Decision>> {
+        StoreFuture::ready(Err(StoreError::unavailable("not part of the tests")))
+    }
+
+    fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
+        let resets_at = Some(Timestamp::from_nanos(now.as_nanos() + 1));
+        ready(
+            limits
+                .into_iter()
+                .map(|limit| LimitState { limit, used: 1, reserved: 2, remaining: 3, resets_at })
+                .collect(),
+        )
+    }
+}
+
+/// One record and one row, whatever is asked.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    asked: Mutex<(RecordFilter, Vec<GroupBy>)>,
+    down: Mutex<bool>,
+}
+
+impl Ledger {
+    pub(super) fn filter(&self) -> RecordFilter {
+        self.asked.lock().unwrap().0.clone()
+    }
+
+    pub(super) fn groups(&self) -> Vec<GroupBy> {
+        self.asked.lock().unwrap().1.clone()
+    }
+
+    pub(super) fn fail(&self) {
+        *self.down.lock().unwrap() = true;
+    }
+
+    fn answer<T>(&self, value: T) -> StoreFuture<StoreResult<T>> {
+        let down = *self.down.lock().unwrap();
+        StoreFuture::ready(if down { Err(StoreError::unavailable("disk full")) } else { Ok(value) })
+    }
+}
+
+const USED: Usage =
+    Usage { input_tokens: 10, cached_input_tokens: 4, output_tokens: 5, reasoning_tokens: 1, ..Usage::NONE };
+
+impl UsageStore for Ledger {
+    fn records(&self, filter: RecordFilter, _: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
+        self.asked.lock().unwrap().0 = filter;
+        let name = |text| Name::new(text).unwrap();
+        let record = UsageRecord {
+            id: "rec_1".into(),
+            request_id: "req_1".into(),
+            time: Timestamp::from_nanos(1_800_000_000_250_999_999),
+            home: Home { workspace: name("acme"), project: name("site"), team: None, environment: None },
+            key_id: "k".into(),
+            endpoint: "/v1/chat/completions".into(),
+            modality: Some(Modality::Text),
+            model: Some("gpt-4o".into()),
+            provider: Some("openai".into()),
+            upstream_model: Some("gpt-4o".into()),
+            upstream_request_id: None,
+            status: Some(200),
+            code: None,
+            outcome: Some(Outcome::Completed),
+            streamed: true,
+            latency_ms: Some(12),
+            first_byte_ms: Some(3),
+            usage: Usage { image_input_tokens: 2, ..USED },
+            estimated: false,
+            cost: Money::from_nanos(75),
+            held: None,
+        };
+        self.answer(PageOf { items: vec![record], next: Some("n".to_owned()) })
+    }
+
+    fn usage(&self, filter: RecordFilter, by: Vec<GroupBy>) -> StoreFuture<StoreResult<Vec<UsageRow>>> {
+        let group = by.iter().map(|by| (*by == GroupBy::Day).then(|| "2027-01-15".to_owned())).collect();
+        *self.asked.lock().unwrap() = (filter, by);
+        self.answer(vec![UsageRow { group, requests: 2, errors: 1, usage: USED, cost: Money::from_nanos(75) }])
+    }
+
+    fn posted(&self, _: PostedQuery) -> StoreFuture<StoreResult<Vec<(Timestamp, Amounts)>>> {
+        ready(Vec::new())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Alerts;
+
+impl AlertStore for Alerts {
+    fn raise(&self, _: Alert) {}
+
+    fn list(&self, page: Page) -> StoreFuture<StoreResult<PageOf<Alert>>> {
+        let scope = "workspace:acme".parse().unwrap();
+        let key = LimitKey { scope, modality: None, model: None, measure: Measure::Spend, per: Some(Per::Day) };
+        let alert = Alert {
+            id: "alert_1".into(),
+            time: Timestamp::from_secs(1_800_000_000),
+            limit: Arc::new(Limit::new(key, 1_000_000_000)),
+            window_start: Some(Timestamp::from_secs(1_799_971_200)),
+            threshold: 800,
+            used: 800_000_001,
+        };
+        whole(&page, vec![alert])
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Audit(Mutex<Vec<AuditEntry>>);
+
+impl AuditStore for Audit {
+    fn append(&self, entry: AuditEntry) -> StoreFuture<StoreResult<()>> {
+        self.0.lock().unwrap().push(entry);
+        ready(())
+    }
+
+    fn list(&self, page: Page) -> StoreFuture<StoreResult<PageOf<AuditEntry>>> {
+        whole(&page, self.0.lock().unwrap().iter().rev().cloned().collect())
+    }
+}
