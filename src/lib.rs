@@ -22,17 +22,34 @@ pub mod store;
 pub mod wire;
 
 pub use admin::{AdminService, AdminStores, UsageService};
+pub use auth::{AuthLayer, AuthService, KancyAuth};
 pub use base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use base::error::{Code, Error, GrpcStatus, Origin};
 pub use base::money::{Money, ParseMoneyError, Rate};
 pub use base::secret::Secret;
 pub use base::store_future::StoreFuture;
+#[cfg(feature = "client")]
+pub use client::HyperClient;
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigError};
-pub use domain::caller::Caller;
-pub use domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, Per, Scope};
+pub use domain::caller::{Caller, ModelPatterns};
+pub use domain::key::{KeyRecord, MintedKey, NewKey};
+pub use domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, OnStoreFailure, Per, Scope};
 pub use domain::limit_book::LimitBook;
 pub use domain::modality::Modality;
+pub use domain::model::{Catalog, ModelTerms};
 pub use domain::record::{Outcome, UsageRecord};
 pub use domain::usage::Usage;
-pub use http::meter::Meter;
+pub use http::meter::{Abandoned, Meter};
+pub use inspect::InspectLayer;
+pub use metering::{Closing, MeteringLayer};
+pub use provider::registry::Registry;
+pub use route::{Drain, ProviderRouteService};
+pub use store::error::{StoreError, StoreErrorKind};
+pub use store::keys::{KeyAdmin, KeyFilter, KeyStore};
+pub use store::ledger::{UsageSink, UsageStore};
+pub use store::memory::audit::MemoryAudit;
+pub use store::memory::keys::MemoryKeys;
+pub use store::memory::ledger::MemoryLedger;
+pub use store::memory::limits::MemoryLimits;
+pub use store::quota::QuotaStore;

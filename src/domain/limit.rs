@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::RefusedLimit;
 use crate::base::money::Money;
 
-use super::caller::Caller;
+use super::caller::{Caller, Home};
 use super::modality::Modality;
 use super::name::Name;
 use super::usage::Usage;
@@ -46,7 +46,11 @@ impl Scope {
 
     /// Whether `caller` stands in this scope.
     pub fn covers(&self, caller: &Caller) -> bool {
-        let home = caller.home();
+        self.holds(caller.home(), caller.key_id())
+    }
+
+    /// Whether a key of this home stands in this scope.
+    pub fn holds(&self, home: &Home, key_id: &str) -> bool {
         match self {
             Self::Workspace(w) => *w == home.workspace,
             Self::Team(w, t) => *w == home.workspace && Some(t) == home.team.as_ref(),
@@ -54,7 +58,7 @@ impl Scope {
             Self::Environment(w, p, e) => {
                 *w == home.workspace && *p == home.project && Some(e) == home.environment.as_ref()
             }
-            Self::Key(id) => **id == *caller.key_id(),
+            Self::Key(id) => **id == *key_id,
         }
     }
 }
