@@ -110,11 +110,12 @@ impl Admin {
     }
 
     fn authenticate(&self, headers: &HeaderMap) -> Result<(), Error> {
-        let token = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes())).unwrap_or_default();
-        if !token.is_empty() && self.token.matches(token) {
-            return Ok(());
+        match bearer(headers) {
+            Some(token) if !token.is_empty() && self.token.matches(token) => Ok(()),
+            _ => {
+                Err(Error::new(Code::InvalidApiKey, "This API takes the admin token: send `Authorization: Bearer …`."))
+            }
         }
-        Err(Error::new(Code::InvalidApiKey, "This API takes the admin token: send `Authorization: Bearer …`."))
     }
 
     /// Notes what was just done.
@@ -134,10 +135,12 @@ impl Admin {
     }
 }
 
-/// The token of a bearer credential.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+/// The bearer token, where exactly one credential was sent.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut sent = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (sent.next(), sent.next()) else { return None };
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
 /// The response to come, of [`AdminService`] and [`UsageService`](super::UsageService).

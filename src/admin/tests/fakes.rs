@@ -1,4 +1,4 @@
-//! Stand-in stores for the tests of the admin API: they keep what they are given and remember what they were asked.
+//! Stand-in stores, where a test must see what was asked or choose what is answered.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,76 +7,18 @@ use crate::base::money::Money;
 use crate::base::store_future::StoreFuture;
 use crate::domain::alert::Alert;
 use crate::domain::caller::Home;
-use crate::domain::key::{KeyDigest, KeyId, KeyRecord, OldDigest};
 use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Per, Scope};
 use crate::domain::modality::Modality;
 use crate::domain::name::Name;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
-use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::keys::{KeyAdmin, KeyFilter};
+use crate::store::error::{StoreError, StoreResult};
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageStore};
 use crate::store::quota::{Decision, LimitState, QuotaStore, Reservation};
-use crate::store::tables::{AlertStore, AuditEntry, AuditStore, LimitStore, Page, PageOf};
+use crate::store::tables::{AlertStore, LimitStore, Page, PageOf};
 
 fn ready<T>(value: T) -> StoreFuture<StoreResult<T>> {
     StoreFuture::ready(Ok(value))
-}
-
-fn whole<T>(page: &Page, items: Vec<T>) -> StoreFuture<StoreResult<PageOf<T>>> {
-    match &page.after {
-        Some(_) => StoreFuture::ready(Err(StoreError::new(StoreErrorKind::Refused, "no cursor"))),
-        None => ready(PageOf { items, next: None }),
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Keys(Mutex<Vec<KeyRecord>>);
-
-impl Keys {
-    pub(super) fn change(&self, id: &str, change: impl FnOnce(&mut KeyRecord)) -> Option<Arc<KeyRecord>> {
-        let mut records = self.0.lock().unwrap();
-        let record = records.iter_mut().find(|record| record.id.as_str() == id)?;
-        change(record);
-        Some(Arc::new(record.clone()))
-    }
-
-    fn changed(&self, id: &KeyId, change: impl FnOnce(&mut KeyRecord)) -> StoreFuture<StoreResult<Arc<KeyRecord>>> {
-        let missing = || StoreError::new(StoreErrorKind::NotFound, "no such key");
-        StoreFuture::ready(self.change(id.as_str(), change).ok_or_else(missing))
-    }
-}
-
-impl KeyAdmin for Keys {
-    fn insert(&self, record: KeyRecord) -> StoreFuture<StoreResult<Arc<KeyRecord>>> {
-        self.0.lock().unwrap().push(record.clone());
-        ready(Arc::new(record))
-    }
-
-    fn get(&self, id: &KeyId) -> StoreFuture<StoreResult<Option<Arc<KeyRecord>>>> {
-        ready(self.change(id.as_str(), |_| ()))
-    }
-
-    fn list(&self, _: KeyFilter, page: Page) -> StoreFuture<StoreResult<PageOf<Arc<KeyRecord>>>> {
-        whole(&page, self.0.lock().unwrap().iter().cloned().map(Arc::new).collect())
-    }
-
-    fn rotate(
-        &self,
-        id: &KeyId,
-        new: KeyDigest,
-        until: Timestamp,
-        _: Timestamp,
-    ) -> StoreFuture<StoreResult<Arc<KeyRecord>>> {
-        self.changed(id, |record| {
-            record.old = Some(OldDigest { digest: record.digest, until });
-            record.digest = new;
-        })
-    }
-
-    fn revoke(&self, id: &KeyId, now: Timestamp) -> StoreFuture<StoreResult<Arc<KeyRecord>>> {
-        self.changed(id, |record| record.revoked_at = Some(now))
-    }
 }
 
 /// Limits as stored; and one that another instance will put in their place as soon as any are.
@@ -194,7 +136,7 @@ pub(super) struct Alerts;
 impl AlertStore for Alerts {
     fn raise(&self, _: Alert) {}
 
-    fn list(&self, page: Page) -> StoreFuture<StoreResult<PageOf<Alert>>> {
+    fn list(&self, _: Page) -> StoreFuture<StoreResult<PageOf<Alert>>> {
         let scope = "workspace:acme".parse().unwrap();
         let key = LimitKey { scope, modality: None, model: None, measure: Measure::Spend, per: Some(Per::Day) };
         let alert = Alert {
@@ -205,20 +147,6 @@ impl AlertStore for Alerts {
             threshold: 800,
             used: 800_000_001,
         };
-        whole(&page, vec![alert])
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Audit(Mutex<Vec<AuditEntry>>);
-
-impl AuditStore for Audit {
-    fn append(&self, entry: AuditEntry) -> StoreFuture<StoreResult<()>> {
-        self.0.lock().unwrap().push(entry);
-        ready(())
-    }
-
-    fn list(&self, page: Page) -> StoreFuture<StoreResult<PageOf<AuditEntry>>> {
-        whole(&page, self.0.lock().unwrap().iter().rev().cloned().collect())
+        ready(PageOf { items: vec![alert], next: None })
     }
 }

@@ -83,11 +83,27 @@ fn what_cannot_be_rotated_says_why() {
     let revoked = world.ask("POST", &format!("/keys/{id}/rotate"), json!({}));
     assert_eq!(code(&revoked), (400, "invalid_parameter"));
 
-    let (id, _) = world.new_key();
-    world.keys.change(&id, |record| record.source = KeySource::Config);
-    assert_eq!(world.ask("POST", &format!("/keys/{id}/rotate"), json!({})).0, 400);
-    world
-        .keys
-        .change(&id, |record| *record = KeyRecord { expires_at: Some(NOW), source: KeySource::Api, ..record.clone() });
-    assert_eq!(world.ask("POST", &format!("/keys/{id}/rotate"), json!({})).0, 400);
+    let ended = json!({ "workspace": "acme", "project": "site", "expires_at": NOW.as_secs() });
+    let (_, ended) = world.ask("POST", "/keys", ended);
+    assert_eq!(world.ask("POST", &format!("/keys/{}/rotate", text(&ended["id"])), json!({})).0, 400);
+
+    let (_, record) = NewKey::new("acme", "site").unwrap().mint(NOW);
+    let of_file = KeyRecord { source: KeySource::Config, ..record };
+    let of_file = tokio_test::block_on(world.keys.insert(of_file)).unwrap();
+    assert_eq!(world.ask("POST", &format!("/keys/{}/rotate", of_file.id), json!({})).0, 400);
+}
+
+#[test]
+fn keys_are_listed_a_page_at_a_time_and_each_once() {
+    let world = World::new();
+    let mut made = [world.new_key().0, world.new_key().0, world.new_key().0];
+    let (_, first) = world.get("/keys?limit=2");
+    assert_eq!((first["data"].as_array().unwrap().len(), &first["has_more"]), (2, &json!(true)));
+    let (_, rest) = world.get(&format!("/keys?limit=2&after={}", text(&first["next"])));
+    assert_eq!((&rest["has_more"], &rest["next"]), (&json!(false), &Value::Null));
+    let pages = [&first["data"], &rest["data"]].into_iter().flat_map(|data| data.as_array().unwrap());
+    let mut listed: Vec<_> = pages.map(|key| text(&key["id"])).collect();
+    listed.sort();
+    made.sort();
+    assert_eq!(listed, made);
 }

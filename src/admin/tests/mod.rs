@@ -18,20 +18,22 @@ use super::*;
 use crate::base::clock::{ManualClock, Timestamp};
 use crate::base::secret::Secret;
 use crate::domain::caller::{Caller, Home, ModelPatterns};
-use crate::domain::key::{KeyRecord, KeySource, PresentedKey};
+use crate::domain::key::{KeyRecord, KeySource, NewKey, PresentedKey};
 use crate::domain::limit::{Limit, LimitKey, LimitSource, Measure, Per};
 use crate::domain::limit_book::LimitBook;
 use crate::domain::name::Name;
 use crate::http::body::CallBody;
 use crate::store::keys::KeyAdmin as _;
 use crate::store::ledger::{GroupBy, RecordFilter};
-use fakes::{Alerts, Audit, Keys, Ledger, Limits, Quota};
+use crate::store::memory::audit::MemoryAudit;
+use crate::store::memory::keys::MemoryKeys;
+use fakes::{Alerts, Ledger, Limits, Quota};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 struct World {
     admin: AdminService,
-    keys: Arc<Keys>,
+    keys: Arc<MemoryKeys>,
     ledger: Arc<Ledger>,
     limits: Arc<Limits>,
     book: Arc<LimitBook>,
@@ -44,7 +46,7 @@ impl World {
 
     fn with_token(token: &str) -> Self {
         let (keys, ledger, limits) =
-            (Arc::new(Keys::default()), Arc::new(Ledger::default()), Arc::new(Limits::default()));
+            (Arc::new(MemoryKeys::new()), Arc::new(Ledger::default()), Arc::new(Limits::default()));
         let file = Limit { source: LimitSource::Config, ..Limit::new(limit_key("project:acme/site"), 5) };
         let book = Arc::new(LimitBook::new([file]).unwrap());
         let stores = AdminStores {
@@ -54,7 +56,7 @@ impl World {
             quota: Arc::new(Quota),
             usage: ledger.clone(),
             alerts: Arc::new(Alerts),
-            audit: Arc::new(Audit::default()),
+            audit: Arc::new(MemoryAudit::new()),
         };
         let admin = AdminService::new(Secret::from(token), stores, Arc::new(ManualClock::at(NOW)));
         Self { admin, keys, ledger, limits, book }
@@ -118,6 +120,13 @@ fn only_the_admin_token_opens_anything_even_an_unknown_path() {
         }
     }
     assert_eq!(world.send("GET", "/keys", Some("bearer token"), Bytes::new()).0, 200);
+}
+
+#[test]
+fn two_credentials_are_refused_even_if_one_is_good() {
+    let request = Request::get("/keys").header("authorization", "Bearer token").header("authorization", "Bearer token");
+    let response = World::new().admin.call(request.body(CallBody::empty()).unwrap());
+    assert_eq!(tokio_test::block_on(response).unwrap().status(), 401);
 }
 
 #[test]
