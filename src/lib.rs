@@ -21,6 +21,7 @@ pub mod route;
 pub mod store;
 pub mod wire;
 
+pub use admin::{AdminService, AdminStores, UsageService};
 pub use auth::{AuthLayer, AuthService, KancyAuth};
 pub use base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use base::error::{Code, Error, GrpcStatus, Origin};
@@ -29,6 +30,8 @@ pub use base::secret::Secret;
 pub use base::store_future::StoreFuture;
 #[cfg(feature = "client")]
 pub use client::HyperClient;
+#[cfg(feature = "config")]
+pub use config::{Config, ConfigError};
 pub use domain::caller::{Caller, ModelPatterns};
 pub use domain::key::{KeyRecord, MintedKey, NewKey};
 pub use domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, OnStoreFailure, Per, Scope};
