@@ -136,6 +136,11 @@ impl Reported {
         self.output_tokens_details = later.output_tokens_details.or(self.output_tokens_details);
     }
 
+    /// In our units; `None` where the vendor did not tell both sides.
+    pub(super) fn known(&self) -> Option<Usage> {
+        (self.input_tokens.is_some() && self.output_tokens.is_some()).then(|| self.usage())
+    }
+
     /// In our units: the vendor counts cached tokens beside the input and thinking within the output.
     pub(super) fn usage(&self) -> Usage {
         let cached = self.cache_read_input_tokens.unwrap_or(0);

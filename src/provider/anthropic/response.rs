@@ -5,6 +5,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, response};
 
 use crate::base::error::Error;
+use crate::domain::usage::Usage;
 use crate::http::call::Call;
 use crate::provider::traits::{Decoder, Output};
 use crate::wire::openai_chat::{Answer, AnswerCall, Completion, FinishReason, completion_id};
@@ -47,7 +48,7 @@ impl Decoder for Whole {
             return Err(error);
         }
         let message: Message<'_> = serde_json::from_slice(&self.body).map_err(|e| unreadable(&e.to_string()))?;
-        let usage = message.usage.unwrap_or_default().usage();
+        let reported = message.usage.unwrap_or_default();
         let id = completion_id(message.id.as_deref().unwrap_or_default());
         let raw = message.content.as_deref().unwrap_or_default();
         let blocks = raw.iter().map(|raw| Block::read(raw)).collect::<Result<Vec<_>, _>>()?;
@@ -85,8 +86,11 @@ impl Decoder for Whole {
             FinishReason::ToolCalls if self.json_tool && answer.tool_calls.is_empty() => FinishReason::Stop,
             reason => reason,
         };
-        out.write(Completion::new(&id, &self.model, vec![(answer, reason)], &usage).to_bytes());
-        out.report(usage);
+        out.write(Completion::new(&id, &self.model, vec![(answer, reason)], &reported.usage()).to_bytes());
+        match reported.known() {
+            Some(usage) => out.report(usage),
+            None => out.deliver(Usage { output_tokens: (self.body.len() as u64).div_ceil(4), ..Usage::NONE }),
+        }
         out.complete();
         Ok(())
     }

@@ -141,7 +141,7 @@ impl Chunks {
             "message_delta" => {
                 self.usage.update(event.usage.unwrap_or_default());
                 self.message_delta(event.delta);
-                out.report(self.usage.usage());
+                self.report(out);
             }
             "message_stop" => self.stop(out),
             "error" => {
@@ -302,7 +302,13 @@ impl Chunks {
         }
         writer.done();
         self.ended = true;
-        out.report(usage);
+        self.report(out);
         out.complete();
+    }
+
+    fn report(&self, out: &mut Output) {
+        if let Some(usage) = self.usage.known() {
+            out.report(usage);
+        }
     }
 }

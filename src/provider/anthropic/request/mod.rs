@@ -7,9 +7,6 @@ mod schema;
 mod tools;
 mod turns;
 
-#[cfg(test)]
-mod tests;
-
 use std::borrow::Cow;
 
 use serde::Serialize;
