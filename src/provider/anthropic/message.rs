@@ -21,6 +21,8 @@ pub(super) struct Message<'a> {
     pub(super) stop_reason: Option<Text<'a>>,
     pub(super) stop_details: Option<StopDetails<'a>>,
     pub(super) usage: Option<Reported>,
+    /// An error under status 200, as some gateways before the vendor send it.
+    pub(super) error: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]

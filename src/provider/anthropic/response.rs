@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, response};
+use serde_json::json;
 
 use crate::base::error::Error;
 use crate::domain::usage::Usage;
@@ -44,10 +45,10 @@ impl Decoder for Whole {
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
-        if let Some(error) = fault::in_stream(&self.body) {
-            return Err(error);
-        }
         let message: Message<'_> = serde_json::from_slice(&self.body).map_err(|e| unreadable(&e.to_string()))?;
+        if let Some(error) = &message.error {
+            return Err(fault::in_stream(&json!({ "error": error })).unwrap_or_else(|| unreadable("an empty error")));
+        }
         let reported = message.usage.unwrap_or_default();
         let id = completion_id(message.id.as_deref().unwrap_or_default());
         let raw = message.content.as_deref().unwrap_or_default();

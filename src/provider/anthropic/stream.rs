@@ -144,9 +144,7 @@ impl Chunks {
                 self.report(out);
             }
             "message_stop" => self.stop(out),
-            "error" => {
-                return Err(fault::in_stream(&data).unwrap_or_else(|| unreadable("an error event without error")));
-            }
+            "error" => return Err(failure(&data)),
             _ => {}
         }
         Ok(())
@@ -311,4 +309,9 @@ impl Chunks {
             out.report(usage);
         }
     }
+}
+
+fn failure(data: &[u8]) -> Error {
+    let body = serde_json::from_slice(data).unwrap_or_default();
+    fault::in_stream(&body).unwrap_or_else(|| unreadable("an error event without error"))
 }

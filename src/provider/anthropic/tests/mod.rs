@@ -25,12 +25,14 @@ use super::Anthropic;
 /// A call as the inspect layer would have made it.
 fn call(body: &Value) -> Call {
     let located = |value| Located { value, at: 0..0 };
-    let mut facts = Facts::default();
-    facts.model = body["model"].as_str().map(|value| Located { value: value.to_owned(), at: 0..0 });
-    facts.stream = body["stream"].as_bool().map(located);
     let include_usage = body["stream_options"]["include_usage"].as_bool();
     let options = StreamOptions { include_usage, ..StreamOptions::default() };
-    facts.stream_options = include_usage.map(|_| Located { value: options, at: 0..0 });
+    let facts = Facts {
+        model: body["model"].as_str().map(|value| Located { value: value.to_owned(), at: 0..0 }),
+        stream: body["stream"].as_bool().map(located),
+        stream_options: include_usage.map(|_| Located { value: options, at: 0..0 }),
+        ..Facts::default()
+    };
     Call::new(Endpoint::ChatCompletions, facts, Segments::from(Bytes::from(body.to_string())), None)
 }
 

@@ -162,6 +162,10 @@ fn recorded_answers_keep_their_meaning_however_they_are_cut() {
                 assert_eq!(tokens, meaning.tokens, "{id}");
             }
         }
+        if whole.error.is_some() {
+            // A fragment without its start gets a random id: two readings differ.
+            continue;
+        }
         // Every offset of a short one, some of a long one.
         let step = body.len() / 400 + 1;
         for cut in (0..body.len()).step_by(step) {
