@@ -54,6 +54,15 @@ const VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The codec of Anthropic's Messages API, kind `anthropic`. The base URL is the bare origin.
+///
+/// ```
+/// use kancy::domain::endpoint::Endpoint;
+/// use kancy::provider::anthropic::Anthropic;
+/// use kancy::provider::traits::Provider;
+///
+/// assert!(Anthropic.supports(Endpoint::ChatCompletions));
+/// assert!(!Anthropic.supports(Endpoint::Embeddings));
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Anthropic;
 

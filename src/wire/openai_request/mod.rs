@@ -236,6 +236,7 @@ mod tests {
             ("messages[0].tool_call_id", r#"{"messages":[{"role":"tool","content":"x"}]}"#),
             ("messages[0].tool_calls[0].function", r#"{"messages":[{"role":"assistant","tool_calls":[{"id":"a"}]}]}"#),
             ("temperature", r#"{"messages":[{"role":"user","content":"x"}],"temperature":"hot"}"#),
+            ("temperature", r#"{"messages":[{"role":"user","content":"x"}],"temperature":2.1}"#),
             ("max_tokens", r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":1.5}"#),
             (
                 "tools[0].function.name",

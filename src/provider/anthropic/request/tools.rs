@@ -1,6 +1,7 @@
 //! Tools, and the choice among them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -106,6 +107,7 @@ pub(super) fn tools<'a>(
             return Err(invalid("tool_choice.function.name", format!("{name:?} is none of the request's tools")));
         }
         Some(ToolChoice::Allowed { names, required }) => {
+            let names: HashSet<_> = names.into_iter().collect();
             tools.retain(|tool| names.contains(&tool.name));
             if tools.is_empty() {
                 return Err(invalid("tool_choice.allowed_tools.tools", "it allows none of the request's tools"));

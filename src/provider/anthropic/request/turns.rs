@@ -1,7 +1,7 @@
 //! Messages as turns: the vendor wants user and assistant in alternation, and every call answered in the very next turn.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::Deserialize;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
@@ -28,11 +28,11 @@ pub(super) struct Turn<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Conversation<'a> {
     pub(super) turns: Vec<Turn<'a>>,
-    /// Names of the tools that were called, each once.
-    pub(super) called: Vec<Cow<'a, str>>,
+    /// Names of the tools that were called.
+    pub(super) called: BTreeSet<Cow<'a, str>>,
     ids: HashSet<String>,
     /// Calls of the last assistant turn that wait for their results, and the message that they stand in.
-    open: Vec<String>,
+    open: BTreeSet<String>,
     open_at: usize,
     images: usize,
 }
@@ -106,11 +106,10 @@ impl<'a> Conversation<'a> {
 
     fn tool(&mut self, mut message: Message<'a>, index: usize, able: &Capability) -> Result<(), Error> {
         let id = clean_id(&std::mem::take(&mut message.tool_call_id));
-        let Some(at) = self.open.iter().position(|open| *open == id) else {
+        if !self.open.remove(&id) {
             let why = "no call with this id waits for a result in the assistant's message before it";
             return Err(invalid(format_args!("messages[{index}].tool_call_id"), why));
-        };
-        self.open.remove(at);
+        }
         let cache_control = message.cache_control.take();
         let mut blocks = self.blocks(message, index, able)?;
         let content = match blocks.as_mut_slice() {
@@ -153,10 +152,8 @@ impl<'a> Conversation<'a> {
         if id.is_empty() || !self.ids.insert(id.clone()) {
             return Err(invalid(format_args!("{place}.id"), "every call needs an id of its own"));
         }
-        self.open.push(id.clone());
-        if !self.called.contains(&call.name) {
-            self.called.push(call.name.clone());
-        }
+        self.open.insert(id.clone());
+        self.called.insert(call.name.clone());
         let input = input(&call.arguments).ok_or_else(|| {
             invalid(format_args!("{place}.function.arguments"), "they are no JSON object; send what the model had sent")
         })?;
