@@ -120,6 +120,6 @@ fn budgeted(budget: u64, bound: Bound) -> Option<(u64, u64)> {
         true => bound.tokens,
         false => bound.tokens.max(bound.tokens.saturating_add(budget).min(bound.ceiling)),
     };
-    let budget = budget.min(max_tokens - 1);
+    let budget = budget.min(max_tokens.saturating_sub(1));
     (budget >= LEAST).then_some((budget, max_tokens))
 }

@@ -98,7 +98,7 @@ pub(super) fn translate<'a>(
     let bound = bound(request.max_tokens, call, target, &able)?;
     let forced = choice.as_ref().is_some_and(Choice::is_forced);
     let effort = effort::think(request.reasoning_effort.as_deref(), bound, forced, &conversation, &able, &mut dropped)?;
-    let sampling = sample(&request.temperature, &request.top_p, &request.top_k, able.sampling, effort.thinks());
+    let sampling = sample(request.temperature, request.top_p, request.top_k, able.sampling, effort.thinks());
     dropped.extend(sampling.dropped);
     let output_config = OutputConfig::of(effort.effort, format.schema);
     let body = Body {
@@ -201,8 +201,8 @@ struct Sampled {
 }
 
 /// The sampling that the model takes; a thinking one takes none.
-fn sample(t: &Option<f64>, p: &Option<f64>, k: &Option<u64>, able: Sampling, thinks: bool) -> Sampled {
-    let (mut temperature, mut top_p, mut top_k) = (t.map(|t| t.clamp(0.0, 1.0)), *p, *k);
+fn sample(t: Option<f64>, p: Option<f64>, k: Option<u64>, able: Sampling, thinks: bool) -> Sampled {
+    let (mut temperature, mut top_p, mut top_k) = (t.map(|t| t.clamp(0.0, 1.0)), p, k);
     if able == Sampling::None || thinks {
         (temperature, top_p, top_k) = (None, None, None);
     }
