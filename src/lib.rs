@@ -44,6 +44,7 @@ pub use gateway::{Gateway, GatewayBuilder};
 pub use http::meter::{Abandoned, Meter};
 pub use inspect::InspectLayer;
 pub use metering::{Closing, MeteringLayer};
+pub use provider::anthropic::Anthropic;
 pub use provider::echo::Echo;
 pub use provider::openai::{Dialect, OpenAi};
 pub use provider::registry::Registry;
