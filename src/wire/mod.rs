@@ -1,7 +1,10 @@
 //! Wire formats that several vendors and routes share.
 
+pub(crate) mod data_url;
 pub mod json;
 pub mod multipart;
+pub(crate) mod openai_chat;
+pub(crate) mod openai_request;
 pub mod peek;
 pub mod splice;
 pub mod sse;
