@@ -24,10 +24,7 @@ impl<'a> DataUrl<'a> {
         if base64.is_empty() {
             return Err("it holds no data");
         }
-        let digits = base64.trim_end_matches('=');
-        let padding = base64.len() - digits.len();
-        let whole = padding <= 2 && digits.len() % 4 != 1 && (padding == 0 || base64.len() % 4 == 0);
-        if !whole || !digits.bytes().all(|b| sextet(b).is_some()) {
+        if !is_base64(base64) {
             return Err("its data is no base64");
         }
         Ok(Self { media_type, base64 })
@@ -65,6 +62,14 @@ impl<'a> DataUrl<'a> {
         }
         bytes
     }
+}
+
+/// Whether `text` is base64, padded or not.
+pub(crate) fn is_base64(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    let whole = padding <= 2 && digits.len() % 4 != 1 && (padding == 0 || text.len() % 4 == 0);
+    whole && digits.bytes().all(|b| sextet(b).is_some())
 }
 
 fn sextet(byte: u8) -> Option<u8> {

@@ -107,6 +107,12 @@ impl ChunkWriter {
         self.close(None);
     }
 
+    /// The probabilities of what a choice said last: an object of OpenAI's `logprobs`.
+    pub(crate) fn logprobs(&mut self, choice: u32, logprobs: &str) {
+        self.open(choice);
+        self.end(logprobs, None);
+    }
+
     /// The end of a choice.
     pub(crate) fn finish(&mut self, choice: u32, reason: FinishReason) {
         self.open(choice);
@@ -144,7 +150,13 @@ impl ChunkWriter {
     }
 
     fn close(&mut self, reason: Option<FinishReason>) {
-        self.buffer.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":");
+        self.end("null", reason);
+    }
+
+    fn end(&mut self, logprobs: &str, reason: Option<FinishReason>) {
+        self.buffer.extend_from_slice(b"},\"logprobs\":");
+        self.buffer.extend_from_slice(logprobs.as_bytes());
+        self.buffer.extend_from_slice(b",\"finish_reason\":");
         json(&mut self.buffer, &reason);
         self.buffer.put_u8(b'}');
         self.buffer.extend_from_slice(self.tail);
@@ -166,7 +178,7 @@ pub(crate) struct Completion<'a> {
 struct Choice<'a> {
     index: usize,
     message: Answer<'a>,
-    logprobs: Option<()>,
+    logprobs: Option<&'a RawValue>,
     finish_reason: FinishReason,
 }
 
@@ -183,6 +195,9 @@ pub(crate) struct Answer<'a> {
     /// Blocks of thinking with their signatures, in the vendor's shape.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) thinking_blocks: Vec<&'a RawValue>,
+    /// An object of OpenAI's `logprobs`; it stands beside the message.
+    #[serde(skip)]
+    pub(crate) logprobs: Option<&'a RawValue>,
 }
 
 impl Default for Answer<'_> {
@@ -194,6 +209,7 @@ impl Default for Answer<'_> {
             reasoning_content: None,
             tool_calls: Vec::new(),
             thinking_blocks: Vec::new(),
+            logprobs: None,
         }
     }
 }
@@ -226,8 +242,12 @@ impl<'a> Completion<'a> {
     /// `model` is the id that the caller named; the choices are numbered in their order.
     pub(crate) fn new(id: &'a str, model: &'a str, choices: Vec<(Answer<'a>, FinishReason)>, usage: &Usage) -> Self {
         let choices = choices.into_iter().enumerate();
-        let choices =
-            choices.map(|(index, (message, finish_reason))| Choice { index, message, logprobs: None, finish_reason });
+        let choices = choices.map(|(index, (message, finish_reason))| Choice {
+            index,
+            logprobs: message.logprobs,
+            message,
+            finish_reason,
+        });
         Self {
             id,
             object: "chat.completion",
