@@ -68,7 +68,7 @@ impl<'a> DataUrl<'a> {
 pub(crate) fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let padding = text.len() - digits.len();
-    let whole = padding <= 2 && digits.len() % 4 != 1 && (padding == 0 || text.len() % 4 == 0);
+    let whole = padding <= 2 && digits.len() % 4 != 1 && (padding == 0 || text.len().is_multiple_of(4));
     whole && digits.bytes().all(|b| sextet(b).is_some())
 }
 

@@ -185,7 +185,7 @@ struct Choice<'a> {
 /// The message of a choice.
 #[derive(Debug, Serialize)]
 pub(crate) struct Answer<'a> {
-    role: &'static str,
+    pub(crate) role: &'static str,
     pub(crate) content: Option<String>,
     pub(crate) refusal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,7 +17,7 @@ use crate::http::call::Call;
 use crate::provider::traits::{Decoder, Output};
 use crate::wire::openai_request::{invalid, missing, unsupported};
 
-use super::answer::Counts;
+use super::counts::Counts;
 use super::fault::{self, Status};
 use super::whole::{Gathered, json_head, unreadable};
 

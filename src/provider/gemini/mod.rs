@@ -18,8 +18,10 @@
 mod answer;
 mod calls;
 mod capability;
+mod counts;
 mod embeddings;
 mod fault;
+mod logprobs;
 mod request;
 mod schema;
 mod stream;
@@ -124,7 +126,10 @@ fn encoded(id: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod paths {
     use super::*;
     use proptest::prelude::*;
 

@@ -12,8 +12,9 @@ use crate::provider::traits::{Decoder, Output};
 use crate::wire::openai_chat::{ChunkWriter, Delta};
 use crate::wire::sse::{SseEvent, SseReader};
 
-use super::answer::{Answer, Candidate, Counts, Ending, FunctionCall, Part};
+use super::answer::{Answer, Candidate, Ending, FunctionCall, Part, Word};
 use super::calls::CallIds;
+use super::counts::Counts;
 use super::fault;
 use super::request::Names;
 
@@ -78,13 +79,17 @@ impl ChatStream {
         for (place, candidate) in answer.candidates.iter().flatten().enumerate() {
             self.candidate(place, candidate)?;
         }
-        if let Some(reason) = answer.prompt_feedback.and_then(|f| f.block_reason) {
-            if self.choices.iter().all(|c| c.ending.is_none()) {
-                self.begin(0)?;
-                self.writer.delta(0, Delta::Refusal(&format!("Prompt blocked: {reason}")));
-                self.choices.iter_mut().for_each(|c| c.ending = Some(Ending::Filtered));
-            }
+        match answer.prompt_feedback.and_then(|f| f.block_reason) {
+            Some(reason) if self.choices.iter().all(|c| c.ending.is_none()) => self.block(&reason),
+            _ => Ok(()),
         }
+    }
+
+    /// The prompt was refused: what the caller sees of it is one choice that was filtered.
+    fn block(&mut self, reason: &Word<'_>) -> Result<(), Error> {
+        self.begin(0)?;
+        self.writer.delta(0, Delta::Refusal(&format!("Prompt blocked: {reason}")));
+        self.choices.iter_mut().for_each(|c| c.ending = Some(Ending::Filtered));
         Ok(())
     }
 
