@@ -8,3 +8,4 @@ pub(crate) mod openai_request;
 pub mod peek;
 pub mod splice;
 pub mod sse;
+pub(crate) mod text;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::base::error::{Code, Error};
+use crate::wire::text::Text;
 
 pub(crate) use message::{Message, Part, PartKind, Role, ToolCall};
 pub(crate) use tool::{ResponseFormat, Tool, ToolChoice};
@@ -44,8 +45,8 @@ pub(crate) struct ChatRequest<'a> {
     pub(crate) audio: bool,
     pub(crate) web_search_options: bool,
     pub(crate) legacy_functions: bool,
-    /// `user`, or `safety_identifier`.
-    pub(crate) user: bool,
+    /// `safety_identifier`, or `user`.
+    pub(crate) user: Option<Cow<'a, str>>,
     /// Vendors' own, for the whole request.
     pub(crate) cache_control: Option<&'a RawValue>,
     /// Fields that mean nothing outside OpenAI and that were sent: `store`, `metadata`, …
@@ -123,7 +124,7 @@ impl<'a> ChatRequest<'a> {
             audio: f.audio.is_some(),
             web_search_options: f.web_search_options.is_some(),
             legacy_functions: f.functions.is_some() || f.function_call.is_some(),
-            user: f.user.is_some() || f.safety_identifier.is_some(),
+            user: text(f.safety_identifier, "safety_identifier")?.or(text(f.user, "user")?),
             cache_control: f.cache_control,
             openai_only: f.openai_only(),
         })
@@ -146,10 +147,6 @@ impl Fields<'_> {
         all.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect()
     }
 }
-
-/// Text, borrowed where it holds no escape.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The value at `place`, when there is one.
 fn read<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, place: impl Display) -> Result<Option<T>, Error> {

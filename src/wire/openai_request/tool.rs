@@ -40,7 +40,7 @@ pub(crate) enum ToolChoice<'a> {
 pub(crate) enum ResponseFormat<'a> {
     Text,
     JsonObject,
-    JsonSchema { name: Cow<'a, str>, schema: &'a RawValue },
+    JsonSchema { schema: &'a RawValue },
 }
 
 #[derive(Deserialize)]
@@ -86,7 +86,6 @@ struct FormatFields<'a> {
 #[derive(Deserialize)]
 struct SchemaFields<'a> {
     #[serde(borrow)]
-    name: Option<&'a RawValue>,
     schema: Option<&'a RawValue>,
 }
 
@@ -172,9 +171,8 @@ pub(super) fn response_format<'a>(raw: Option<&'a RawValue>) -> Result<ResponseF
         "json_schema" => {
             let place = "response_format.json_schema";
             let inner: SchemaFields<'a> = whole(f.json_schema.ok_or_else(|| missing(place))?, place)?;
-            let name = text(inner.name, "response_format.json_schema.name")?.unwrap_or_default();
             match inner.schema {
-                Some(schema) if schema.get().starts_with('{') => Ok(ResponseFormat::JsonSchema { name, schema }),
+                Some(schema) if schema.get().starts_with('{') => Ok(ResponseFormat::JsonSchema { schema }),
                 Some(_) => Err(invalid("response_format.json_schema.schema", "it is no JSON object with a schema")),
                 None => Ok(ResponseFormat::JsonObject),
             }
