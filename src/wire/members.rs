@@ -276,13 +276,16 @@ mod tests {
     #[test]
     fn the_members_of_a_lists_objects_are_two_deeper() {
         let found = members(&[BODY.as_bytes()], 3);
-        let roles: Vec<_> = found.iter().filter(|(_, key, _)| key == "role").map(|(d, _, v)| (*d, v.as_str())).collect();
+        let roles: Vec<_> =
+            found.iter().filter(|(_, key, _)| key == "role").map(|(d, _, v)| (*d, v.as_str())).collect();
         assert_eq!(roles, [(3, "\"user\""), (3, "\"developer\"")]);
     }
 
     #[test]
     fn what_is_no_object_is_told() {
-        for (text, no_object) in [("", false), (" ", false), ("{", false), ("{}", false), ("[", true), ("\"a", true), ("<html>", true)] {
+        for (text, no_object) in
+            [("", false), (" ", false), ("{", false), ("{}", false), ("[", true), ("\"a", true), ("<html>", true)]
+        {
             let mut scanner = Members::new(1);
             assert_eq!(scanner.next(text.as_bytes(), &mut 0), None);
             assert_eq!(scanner.is_no_object(), no_object, "{text}");

@@ -54,11 +54,13 @@ impl VendorError {
     }
 
     fn of_object(value: &Value) -> Self {
-        let text = |keys: &[&str]| keys.iter().map(|key| plain(&value[*key])).find(|text| !text.is_empty()).unwrap_or_default();
+        let text = |keys: &[&str]| {
+            keys.iter().map(|key| plain(&value[*key])).find(|text| !text.is_empty()).unwrap_or_default()
+        };
         let code = text(&["code"]);
-        let status = ["status", "status_code", "http_code", "raw_status_code", "code"].iter().find_map(|key| {
-            plain(&value[*key]).parse().ok().filter(|status| (400..600).contains(status))
-        });
+        let status = ["status", "status_code", "http_code", "raw_status_code", "code"]
+            .iter()
+            .find_map(|key| plain(&value[*key]).parse().ok().filter(|status| (400..600).contains(status)));
         Self {
             code: if code.is_empty() { text(&["status_code"]) } else { code },
             kind: text(&["type"]),
@@ -162,7 +164,11 @@ mod tests {
             ("[]", "", "", "", None),
         ] {
             let error = VendorError::parse(body.as_bytes());
-            assert_eq!((error.code.as_str(), error.kind.as_str(), error.message.as_str(), error.status), (code, kind, message, status), "{body}");
+            assert_eq!(
+                (error.code.as_str(), error.kind.as_str(), error.message.as_str(), error.status),
+                (code, kind, message, status),
+                "{body}"
+            );
         }
     }
 
@@ -170,8 +176,10 @@ mod tests {
     fn the_callers_message_is_never_empty_and_a_credential_fault_tells_the_operator_alone() {
         let error = VendorError::parse(b"").into_error(Code::ProviderError);
         assert!(!error.message().is_empty());
-        let error = VendorError::parse(br#"{"error":{"message":"Incorrect API key provided: upstream-secret","code":"invalid_api_key"}}"#)
-            .into_error(Code::ProviderAuthError);
+        let error = VendorError::parse(
+            br#"{"error":{"message":"Incorrect API key provided: upstream-secret","code":"invalid_api_key"}}"#,
+        )
+        .into_error(Code::ProviderAuthError);
         assert!(!error.message().contains("upstream-secret"));
         assert_eq!(error.operator_cause(), Some("invalid_api_key: Incorrect API key provided: [secret]"));
     }
@@ -179,7 +187,12 @@ mod tests {
     #[test]
     fn retry_times_are_read_in_both_units() {
         let read = |pairs: &[(&'static str, &'static str)]| {
-            retry_after(&pairs.iter().map(|(n, v)| (http::HeaderName::from_static(n), http::HeaderValue::from_static(v))).collect())
+            retry_after(
+                &pairs
+                    .iter()
+                    .map(|(n, v)| (http::HeaderName::from_static(n), http::HeaderValue::from_static(v)))
+                    .collect(),
+            )
         };
         assert_eq!(read(&[("retry-after", "2")]), Some(Duration::from_secs(2)));
         assert_eq!(read(&[("retry-after", "20"), ("retry-after-ms", "1.5")]), Some(Duration::from_micros(1_500)));
