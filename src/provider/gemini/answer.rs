@@ -11,6 +11,7 @@ use serde::de::{Deserializer, Visitor};
 use serde_json::value::RawValue;
 
 use crate::wire::openai_chat::FinishReason;
+use crate::wire::text::Text;
 
 use super::counts::Counts;
 use super::fault::Status;
@@ -70,10 +71,6 @@ pub(super) struct FunctionCall<'a> {
     #[serde(default)]
     pub(super) id: Option<Text<'a>>,
 }
-
-/// Text, borrowed where it holds no escape.
-#[derive(Debug, Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// An enum's word, or its number.
 #[derive(Debug, Deserialize)]

@@ -15,7 +15,9 @@ use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::http::call::Call;
 use crate::provider::traits::{Decoder, Output};
+use crate::wire::base64;
 use crate::wire::openai_request::{invalid, missing, unsupported};
+use crate::wire::text::Text;
 
 use super::counts::Counts;
 use super::fault::{self, Status};
@@ -61,9 +63,6 @@ struct Content<'a> {
 struct Part<'a> {
     text: Cow<'a, str>,
 }
-
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Translates the call; `resource` is the model's name as Google has it: `models/…`.
 pub(super) fn encode(call: &Call, resource: &str) -> Result<Encoded, Error> {
@@ -190,9 +189,7 @@ impl Embeddings {
             if self.base64 {
                 let numbers: Vec<f32> = serde_json::from_str(vector.values.get()).map_err(unreadable)?;
                 let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
-                out.put_u8(b'"');
-                base64(&mut out, &bytes);
-                out.put_u8(b'"');
+                out.extend_from_slice(format!("\"{}\"", base64::encode(&bytes)).as_bytes());
             } else {
                 out.extend(vector.values.get().bytes().filter(|b| !b.is_ascii_whitespace()));
             }
@@ -206,32 +203,5 @@ impl Embeddings {
         let usage = format!("{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens}}}");
         out.extend_from_slice(format!("],\"model\":{model},\"usage\":{usage}}}").as_bytes());
         Ok(out.freeze())
-    }
-}
-
-fn base64(out: &mut BytesMut, bytes: &[u8]) {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for chunk in bytes.chunks(3) {
-        let whole = [chunk[0], chunk.get(1).copied().unwrap_or(0), chunk.get(2).copied().unwrap_or(0)];
-        let bits = u32::from_be_bytes([0, whole[0], whole[1], whole[2]]);
-        for digit in 0..4 {
-            let shown = digit <= chunk.len();
-            out.put_u8(if shown { DIGITS[(bits >> (18 - 6 * digit)) as usize & 63] } else { b'=' });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_padded() {
-        for (bytes, want) in [(&b"a"[..], "YQ=="), (b"ab", "YWI="), (b"abc", "YWJj"), (b"\xff\xfe\xfd\xfc", "//79/A==")]
-        {
-            let mut out = BytesMut::new();
-            base64(&mut out, bytes);
-            assert_eq!(out, want);
-        }
     }
 }

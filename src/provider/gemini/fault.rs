@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use crate::base::error::{Code, Error};
+use crate::wire::vendor_error::{VendorError, retry_after};
 
 /// An error answer's body.
 #[derive(Debug, Default, Deserialize)]
@@ -44,8 +45,7 @@ pub(super) fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
     let read = serde_json::from_slice::<Envelope<'_>>(body)
         .or_else(|_| serde_json::from_slice::<[Envelope<'_>; 1]>(body).map(|[only]| only));
     let error = read.ok().and_then(|e| e.error).unwrap_or_default();
-    let wait = headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(seconds);
-    mean(status.as_u16(), &error, wait)
+    mean(status.as_u16(), &error, retry_after(headers))
 }
 
 /// An error inside an answer that began as a success.
@@ -55,15 +55,11 @@ pub(super) fn inside(error: &Status<'_>) -> Error {
 
 fn mean(status: u16, error: &Status<'_>, wait: Option<Duration>) -> Error {
     let message = error.message.as_deref().unwrap_or_default();
+    let kind = error.status.as_deref().unwrap_or_default();
     let code = code(status, error, &message.to_ascii_lowercase());
-    let made = Error::provider(code, said(code, message)).cause(format!(
-        "status {status} {}: {}",
-        error.status.as_deref().unwrap_or_default(),
-        clean(message)
-    ));
-    let wait =
-        wait.or_else(|| error.details.iter().find_map(|d| seconds(d.retry_delay.as_deref()?.strip_suffix('s')?)));
-    match wait {
+    let vendor = VendorError { kind: kind.to_owned(), message: message.to_owned(), ..VendorError::default() };
+    let made = vendor.into_error(code);
+    match wait.or_else(|| error.details.iter().find_map(|d| seconds(d.retry_delay.as_deref()?))) {
         Some(wait) if matches!(code, Code::ProviderRateLimited | Code::ProviderOverloaded) => made.retry_after(wait),
         _ => made,
     }
@@ -91,31 +87,9 @@ fn code(status: u16, error: &Status<'_>, message: &str) -> Code {
     }
 }
 
-/// What the caller reads. What Google says of our own credential or account is not for its eyes.
-fn said(code: Code, message: &str) -> Cow<'static, str> {
-    match code {
-        Code::ProviderAuthError => "Gemini refused the gateway's credential. The operator must renew it.".into(),
-        Code::ProviderQuotaExhausted => "The gateway's plan at Gemini is exhausted. The operator must see to it.".into(),
-        Code::ModelNotFound => format!(
-            "Gemini does not know the model that this id stands for; the operator can set [models.\"…\"].upstream to one \
-             that it has. It says: {}",
-            clean(message)
-        )
-        .into(),
-        _ if message.is_empty() => "Gemini answered with an error that it did not explain.".into(),
-        _ => clean(message).into(),
-    }
-}
-
-/// The message on one line, without addresses.
-fn clean(message: &str) -> String {
-    let words = message.split_whitespace();
-    let shown = words.map(|word| if word.contains("://") { "(address)" } else { word });
-    shown.collect::<Vec<_>>().join(" ")
-}
-
+/// A `google.protobuf.Duration` in JSON.
 fn seconds(text: &str) -> Option<Duration> {
-    text.trim().parse().ok().and_then(|s: f64| Duration::try_from_secs_f64(s).ok())
+    text.strip_suffix('s')?.parse().ok().and_then(|s: f64| Duration::try_from_secs_f64(s).ok())
 }
 
 #[cfg(test)]
@@ -148,7 +122,7 @@ mod tests {
         );
         assert_eq!((error.code(), error.wait()), (Code::ProviderRateLimited, Some(Duration::from_millis(34_400))));
         assert_eq!(fault(429, r#"{"error":{"message":"Resource has been exhausted"}}"#).wait(), None);
-        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, "12".parse().unwrap())]);
+        let headers = HeaderMap::from_iter([(http::header::RETRY_AFTER, "12".parse().unwrap())]);
         let error = answered(StatusCode::TOO_MANY_REQUESTS, &headers, b"<html>");
         assert_eq!(error.wait(), Some(Duration::from_secs(12)));
     }

@@ -101,7 +101,6 @@ fn post(target: &Target, method: &str, body: CallBody) -> Result<Request<CallBod
         .body(body)
         .map_err(|e| Error::new(Code::InternalError, "The request could not be made.").cause(e.to_string()))?;
     request.headers_mut().insert(API_KEY, key);
-    request.extensions_mut().insert(target.timeouts);
     Ok(request)
 }
 

@@ -71,7 +71,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Encoded, Error> {
     let request = ChatRequest::parse(&given)?;
     refuse(&request)?;
     let mut dropped = request.openai_only.clone();
-    if request.user {
+    if request.user.is_some() {
         dropped.push("user");
     }
     if request.parallel_tool_calls == Some(false) {
