@@ -1,23 +1,28 @@
-//! What OpenAI's tool calls need and Gemini's lack: ids; and the way of a thought signature to the caller and back.
+//! What OpenAI's tool calls need and Gemini's lack: ids; and the way of a thought signature to the caller.
 
 use crate::base::id::new_id;
 
 use super::answer::{FunctionCall, Part};
 
-/// Ids for the calls of one answer: Google's own where it gives them, else a number behind one random id.
+/// The ids of one answer: its own, and those of its calls.
 #[derive(Debug)]
-pub(super) struct CallIds(String);
+pub(super) struct Ids(String);
 
-impl CallIds {
+impl Ids {
     pub(super) fn new() -> Self {
-        Self(new_id("call_"))
+        Self(new_id(""))
     }
 
-    /// The id of a choice's call.
-    pub(super) fn of(&self, choice: usize, index: usize, call: &FunctionCall<'_>) -> String {
-        match &call.id {
-            Some(id) if !id.0.is_empty() => id.0.clone().into_owned(),
-            _ => format!("{}_{choice}_{index}", self.0),
+    /// The id of the answer.
+    pub(super) fn completion(&self) -> String {
+        format!("chatcmpl-{}", self.0)
+    }
+
+    /// The id of a choice's call: Google's own where it gives one.
+    pub(super) fn call(&self, choice: usize, index: usize, call: &FunctionCall<'_>) -> String {
+        match call.id.as_deref() {
+            Some(id) if !id.is_empty() => id.to_owned(),
+            _ => format!("call_{}_{choice}_{index}", self.0),
         }
     }
 }

@@ -3,11 +3,10 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::domain::usage::Usage;
-
-use super::answer::Word;
 
 /// `usageMetadata`. A snapshot: a later one replaces what it names.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -63,26 +62,38 @@ struct ByModality {
 
 impl<'de> Deserialize<'de> for ByModality {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Detail<'a> {
-            #[serde(borrow)]
-            modality: Option<Word<'a>>,
-            token_count: Option<Count>,
-        }
-        let mut sum = Self::default();
-        for detail in Vec::<Detail<'de>>::deserialize(deserializer)? {
-            let count = detail.token_count.map_or(0, |c| c.0);
-            match detail.modality {
-                Some(Word::Name(name)) if name == "IMAGE" => sum.image += count,
-                Some(Word::Name(name)) if name == "AUDIO" => sum.audio += count,
-                Some(Word::Number(2)) => sum.image += count,
-                Some(Word::Number(4)) => sum.audio += count,
-                _ => {}
+        struct Sum;
+        impl<'de> Visitor<'de> for Sum {
+            type Value = ByModality;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("counts by modality")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ByModality, A::Error> {
+                let mut sum = ByModality::default();
+                while let Some(detail) = list.next_element::<Detail<'de>>()? {
+                    let count = detail.token_count.map_or(0, |c| c.0);
+                    match detail.modality.map(RawValue::get) {
+                        Some("\"IMAGE\"" | "2") => sum.image += count,
+                        Some("\"AUDIO\"" | "4") => sum.audio += count,
+                        _ => {}
+                    }
+                }
+                Ok(sum)
             }
         }
-        Ok(sum)
+        deserializer.deserialize_seq(Sum)
     }
+}
+
+/// One entry of such a list. The modality is a word, or the number of one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail<'a> {
+    #[serde(borrow)]
+    modality: Option<&'a RawValue>,
+    token_count: Option<Count>,
 }
 
 /// A count, as a number or as text.

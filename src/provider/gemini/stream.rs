@@ -13,7 +13,7 @@ use crate::wire::openai_chat::{ChunkWriter, Delta};
 use crate::wire::sse::{SseEvent, SseReader};
 
 use super::answer::{Answer, Candidate, Ending, FunctionCall, Part, Word};
-use super::calls::CallIds;
+use super::calls::Ids;
 use super::counts::Counts;
 use super::fault;
 use super::request::Names;
@@ -26,7 +26,7 @@ pub(super) struct ChatStream {
     reader: SseReader,
     writer: ChunkWriter,
     wants_usage: bool,
-    ids: CallIds,
+    ids: Ids,
     names: Names,
     choices: Vec<Choice>,
     counts: Option<Counts>,
@@ -42,11 +42,12 @@ struct Choice {
 
 impl ChatStream {
     pub(super) fn new(model: &str, wants_usage: bool, names: Names) -> Self {
+        let ids = Ids::new();
         Self {
             reader: SseReader::new(),
-            writer: ChunkWriter::new(&crate::base::id::new_id("chatcmpl-"), model, wants_usage),
+            writer: ChunkWriter::new(&ids.completion(), model, wants_usage),
             wants_usage,
-            ids: CallIds::new(),
+            ids,
             names,
             choices: Vec::new(),
             counts: None,
@@ -144,7 +145,7 @@ impl ChatStream {
     }
 
     fn call(&mut self, at: usize, index: usize, call: &FunctionCall<'_>, extra: Option<String>) {
-        let id = self.ids.of(at, index, call);
+        let id = self.ids.call(at, index, call);
         let name = self.names.given(&call.name.0);
         self.writer.delta(at as u32, Delta::ToolCall { index, id: &id, name, extra: extra.as_deref() });
         self.writer.delta(at as u32, Delta::Arguments { index, piece: &call.arguments() });

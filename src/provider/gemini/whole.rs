@@ -10,7 +10,7 @@ use crate::provider::traits::{Decoder, Output};
 use crate::wire::openai_chat::{Answer as Message, AnswerCall, Completion, FinishReason};
 
 use super::answer::{Answer, Candidate, Ending};
-use super::calls::CallIds;
+use super::calls::Ids;
 use super::fault;
 use super::request::Names;
 
@@ -73,7 +73,7 @@ impl Decoder for WholeChat {
         if let Some(error) = &answer.error {
             return Err(fault::inside(error));
         }
-        let ids = CallIds::new();
+        let ids = Ids::new();
         let mut candidates = answer.candidates.unwrap_or_default();
         candidates.sort_by_key(|c| c.index);
         let gathered: Vec<Choice> =
@@ -89,7 +89,7 @@ impl Decoder for WholeChat {
         let reported = answer.usage_metadata.map(|c| c.usage()).filter(|u| *u != Usage::NONE);
         let delivered =
             Usage { output_tokens: gathered.iter().map(Choice::bytes).sum::<u64>().div_ceil(4), ..Usage::NONE };
-        let id = crate::base::id::new_id("chatcmpl-");
+        let id = ids.completion();
         out.write(Completion::new(&id, &self.model, choices, &reported.unwrap_or(delivered)).to_bytes());
         out.deliver(delivered);
         if let Some(usage) = reported {
@@ -119,12 +119,12 @@ struct Called {
 }
 
 impl Choice {
-    fn gather(at: usize, candidate: &Candidate<'_>, ids: &CallIds, names: &Names) -> Self {
+    fn gather(at: usize, candidate: &Candidate<'_>, ids: &Ids, names: &Names) -> Self {
         let mut choice = Self { ending: candidate.finish_reason, ..Self::default() };
         for part in candidate.parts() {
             if let Some(call) = &part.function_call {
                 choice.calls.push(Called {
-                    id: ids.of(at, choice.calls.len(), call),
+                    id: ids.call(at, choice.calls.len(), call),
                     name: names.given(&call.name.0).to_owned(),
                     arguments: call.arguments().into_owned(),
                     extra: part.signature().and_then(|s| RawValue::from_string(s).ok()),

@@ -5,6 +5,11 @@
 //! are put in place, and where one is recursive it stays a reference in the dialect that has them and is refused in the
 //! one that has not; what Gemini cannot enforce is told to the model in the `description`.
 
+mod combine;
+mod reference;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -12,11 +17,13 @@ use serde_json::{Map, Value, json};
 use crate::base::error::{Code, Error};
 
 use super::capability::Dialect;
+use reference::Definition;
 
-/// More nodes than this, references put in place, are no schema that Google would take.
-const MAX_NODES: usize = 10_000;
-/// How deep references may lead into each other.
-const MAX_REFERENCES: usize = 48;
+/// References put in place multiply: a schema that grows beyond this is refused. A node weighs 1, and its text 1 for
+/// every 32 bytes.
+const MAX_WEIGHT: usize = 50_000;
+/// How deep nodes may lie in each other, references put in place.
+const MAX_DEPTH: usize = 128;
 
 /// Keywords that mean the same on both sides.
 const KEPT: &[&str] = &[
@@ -54,7 +61,8 @@ const TOLD: &[&str] = &[
 
 /// `schema` in `dialect`; an error names `param`.
 pub(super) fn convert(schema: &Value, dialect: Dialect, param: &str) -> Result<Value, Error> {
-    let mut converter = Converter { root: schema, dialect, param, nodes: 0, open: vec!["#"], kept: BTreeMap::new() };
+    let mut converter =
+        Converter { root: schema, dialect, param, weight: 0, depth: 0, open: vec!["#"], kept: BTreeMap::new() };
     let mut converted = converter.node(schema)?;
     converter.keep_definitions()?;
     if let (Some(object), false) = (converted.as_object_mut(), converter.kept.is_empty()) {
@@ -84,27 +92,27 @@ struct Converter<'a> {
     root: &'a Value,
     dialect: Dialect,
     param: &'a str,
-    nodes: usize,
+    weight: usize,
+    depth: usize,
     /// The references being put in place just now.
     open: Vec<&'a str>,
     /// Recursive definitions, by the reference that named them.
     kept: BTreeMap<&'a str, Definition>,
 }
 
-struct Definition {
-    name: String,
-    schema: Option<Value>,
-}
-
 impl<'a> Converter<'a> {
     fn node(&mut self, schema: &'a Value) -> Result<Value, Error> {
-        self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err(invalid(
-                self.param,
-                format_args!("it has more than {MAX_NODES} nodes once its $refs are in place"),
-            ));
+        self.weight += own_weight(schema);
+        self.depth += 1;
+        if self.weight > MAX_WEIGHT || self.depth > MAX_DEPTH {
+            return Err(invalid(self.param, "it is too large or too deep once its $refs are in place"));
         }
+        let converted = self.convert(schema);
+        self.depth -= 1;
+        converted
+    }
+
+    fn convert(&mut self, schema: &'a Value) -> Result<Value, Error> {
         let object = match schema {
             Value::Object(object) => object,
             Value::Bool(true) => return Ok(self.anything()),
@@ -143,53 +151,6 @@ impl<'a> Converter<'a> {
             Dialect::OpenApi => json!({ "type": "string" }),
             Dialect::JsonSchema => json!({}),
         }
-    }
-
-    fn reference(&mut self, reference: &'a Value, beside: &'a Map<String, Value>) -> Result<Value, Error> {
-        let text = reference.as_str().ok_or_else(|| invalid(self.param, "a $ref is no string"))?;
-        let path = text.strip_prefix('#').ok_or_else(|| {
-            invalid(self.param, format_args!("$ref {text:?} leads out of it; put the definition under $defs"))
-        })?;
-        let found = self.root.pointer(path);
-        let target = found.ok_or_else(|| invalid(self.param, format_args!("$ref {text:?} leads nowhere")))?;
-        if self.open.contains(&text) {
-            return self.recursive(text);
-        }
-        if self.open.len() > MAX_REFERENCES {
-            return Err(invalid(self.param, format_args!("more than {MAX_REFERENCES} $refs lead into each other")));
-        }
-        self.open.push(text);
-        let mut inlined = self.node(target);
-        self.open.pop();
-        if let (Ok(Value::Object(out)), Some(description)) = (&mut inlined, beside.get("description")) {
-            out.insert("description".to_owned(), description.clone());
-        }
-        inlined
-    }
-
-    fn recursive(&mut self, text: &'a str) -> Result<Value, Error> {
-        if self.dialect == Dialect::OpenApi {
-            return Err(invalid(self.param, format_args!("$ref {text:?} is recursive, which this model cannot read")));
-        }
-        if text == "#" {
-            return Ok(json!({ "$ref": "#" }));
-        }
-        let name = text.trim_start_matches("#/").replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let kept = self.kept.entry(text).or_insert(Definition { name, schema: None });
-        Ok(json!({ "$ref": format!("#/$defs/{}", kept.name) }))
-    }
-
-    /// Converts the recursive definitions; doing so may find more of them.
-    fn keep_definitions(&mut self) -> Result<(), Error> {
-        while let Some(text) = self.kept.iter().find(|(_, d)| d.schema.is_none()).map(|(text, _)| *text) {
-            self.open = vec!["#", text];
-            let target = self.root.pointer(&text[1..]).unwrap_or(&Value::Bool(true));
-            let converted = self.node(target)?;
-            if let Some(kept) = self.kept.get_mut(text) {
-                kept.schema = Some(converted);
-            }
-        }
-        Ok(())
     }
 
     fn types(&self, object: &Map<String, Value>, out: &mut Map<String, Value>) {
@@ -294,51 +255,6 @@ impl<'a> Converter<'a> {
         out.insert("items".to_owned(), items);
         Ok(())
     }
-
-    /// `anyOf` and `oneOf`. In the OpenAPI subset a `null` among them is `nullable`, and beside `anyOf` nothing may stand.
-    fn alternatives(&mut self, object: &'a Map<String, Value>, out: &mut Map<String, Value>) -> Result<(), Error> {
-        let Some(given) = object.get("anyOf").or_else(|| object.get("oneOf")).and_then(Value::as_array) else {
-            return Ok(());
-        };
-        let mut any = given.iter().map(|s| self.node(s)).collect::<Result<Vec<_>, _>>()?;
-        if self.dialect == Dialect::JsonSchema {
-            out.insert("anyOf".to_owned(), Value::Array(any));
-            return Ok(());
-        }
-        let before = any.len();
-        any.retain(|s| s.get("type").is_none_or(|t| t != "null"));
-        if any.len() < before {
-            out.insert("nullable".to_owned(), Value::Bool(true));
-        }
-        // Alternatives of an object that has its own members only narrow it down.
-        if out.contains_key("properties") || any.is_empty() {
-            return Ok(());
-        }
-        if let [Value::Object(only)] = &any[..] {
-            for (word, value) in only {
-                out.entry(word.clone()).or_insert_with(|| value.clone());
-            }
-            return Ok(());
-        }
-        out.retain(|word, _| matches!(word.as_str(), "title" | "description" | "nullable"));
-        out.insert("anyOf".to_owned(), Value::Array(any));
-        Ok(())
-    }
-
-    fn all_of(&mut self, object: &'a Map<String, Value>, out: &mut Map<String, Value>) -> Result<(), Error> {
-        for schema in object.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-            let Value::Object(part) = self.node(schema)? else { continue };
-            for (word, value) in part {
-                match (out.get_mut(&word), value) {
-                    (Some(Value::Object(have)), Value::Object(more)) if word == "properties" => have.extend(more),
-                    (Some(Value::Array(have)), Value::Array(more)) if word == "required" => have.extend(more),
-                    (Some(_), _) => {}
-                    (None, value) => drop(out.insert(word, value)),
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The type of a schema that leaves it out, where its other words leave no doubt.
@@ -356,6 +272,26 @@ fn implied_type(object: &Map<String, Value>) -> Option<&'static str> {
     }
 }
 
+/// What a node adds to the schema, without the nodes in it.
+fn own_weight(schema: &Value) -> usize {
+    let text = |text: &str| text.len() / 32;
+    let members = schema.as_object().into_iter().flatten().map(|(word, value)| match (word.as_str(), value) {
+        ("properties", Value::Object(members)) => members.keys().map(|name| text(name)).sum(),
+        ("items" | "prefixItems" | "anyOf" | "oneOf" | "allOf" | "$defs" | "definitions", _) => 0,
+        (_, value) => whole_weight(value),
+    });
+    1 + members.sum::<usize>()
+}
+
+fn whole_weight(value: &Value) -> usize {
+    1 + match value {
+        Value::String(text) => text.len() / 32,
+        Value::Array(items) => items.iter().map(whole_weight).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| name.len() / 32 + whole_weight(value)).sum(),
+        _ => 0,
+    }
+}
+
 /// Puts `told` at the end of the description.
 fn tell(out: &mut Map<String, Value>, told: &[String]) {
     if told.is_empty() {
@@ -367,128 +303,4 @@ fn tell(out: &mut Map<String, Value>, told: &[String]) {
         None => note,
     };
     out.insert("description".to_owned(), text.into());
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open_api(schema: Value) -> Value {
-        convert(&schema, Dialect::OpenApi, "tools[0].function.parameters").unwrap()
-    }
-
-    fn json_schema(schema: Value) -> Value {
-        convert(&schema, Dialect::JsonSchema, "response_format.json_schema.schema").unwrap()
-    }
-
-    #[test]
-    fn the_wire_pages_vector_g9_is_converted() {
-        let schema = json!({"type": "object", "properties": {
-            "a": {"type": ["string", "null"], "format": "uuid"},
-            "b": {"enum": [1, 2], "type": "integer"},
-            "c": {"const": "x"},
-        }, "additionalProperties": false, "required": ["a"], "$schema": "https://json-schema.org/draft/2020-12/schema"});
-        let want = json!({"type": "object", "properties": {
-            "a": {"type": "string", "nullable": true, "description": "Format: uuid"},
-            "b": {"type": "integer", "description": "Allowed values: 1, 2"},
-            "c": {"type": "string", "enum": ["x"]},
-        }, "required": ["a"]});
-        assert_eq!(open_api(schema), want);
-    }
-
-    #[test]
-    fn references_are_put_in_place_and_keep_their_own_description() {
-        let schema = json!({"type": "object", "properties": {"p": {"$ref": "#/$defs/P", "description": "mine"}},
-            "$defs": {"P": {"type": "object", "description": "theirs", "properties": {"q": {"$ref": "#/$defs/Q"}}}, "Q": {"type": "number"}}});
-        let want = json!({"type": "object", "properties": {
-            "p": {"type": "object", "description": "mine", "properties": {"q": {"type": "number"}}}}});
-        assert_eq!(open_api(schema.clone()), want);
-        assert_eq!(json_schema(schema), want);
-    }
-
-    #[test]
-    fn a_recursive_reference_stays_where_the_dialect_has_references() {
-        let tree = json!({"$ref": "#/$defs/Node", "$defs": {"Node": {"type": "object", "properties": {
-            "next": {"anyOf": [{"$ref": "#/$defs/Node"}, {"type": "null"}]}}}}});
-        let node = json!({"type": "object", "properties": {
-            "next": {"anyOf": [{"$ref": "#/$defs/_defs_Node"}, {"type": "null"}]}}});
-        let mut want = node.clone();
-        want["$defs"] = json!({"_defs_Node": node});
-        assert_eq!(json_schema(tree.clone()), want);
-        let error = convert(&tree, Dialect::OpenApi, "tools[0].function.parameters").unwrap_err();
-        assert!(error.message().contains("recursive"), "{error}");
-        assert_eq!(error.param_name(), Some("tools[0].function.parameters"));
-    }
-
-    #[test]
-    fn null_among_alternatives_is_nullable_and_one_that_is_left_stands_alone() {
-        let schema = json!({"description": "d", "oneOf": [{"type": "null"}, {"type": "integer", "minimum": 1}]});
-        assert_eq!(open_api(schema), json!({"description": "d", "nullable": true, "type": "integer", "minimum": 1}));
-        let schema = json!({"type": "object", "anyOf": [{"type": "null"}, {"type": "string"}, {"type": "integer"}]});
-        assert_eq!(open_api(schema), json!({"nullable": true, "anyOf": [{"type": "string"}, {"type": "integer"}]}));
-    }
-
-    #[test]
-    fn all_of_is_merged() {
-        let schema = json!({"allOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]},
-            {"properties": {"b": {"type": "string"}}, "required": ["b"]}]});
-        let want = json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}, "required": ["a", "b"]});
-        assert_eq!(open_api(schema), want);
-    }
-
-    #[test]
-    fn what_cannot_be_enforced_is_told() {
-        let schema = json!({"type": "integer", "description": "Even.", "multipleOf": 2, "exclusiveMinimum": 0});
-        assert_eq!(json_schema(schema)["description"], "Even. (exclusiveMinimum: 0; multipleOf: 2)");
-        let map = json!({"type": "object", "additionalProperties": {"type": "integer", "const": 3}});
-        assert_eq!(json_schema(map.clone())["additionalProperties"], json!({"type": "integer", "enum": [3]}));
-        assert_eq!(open_api(map)["description"], r#"additionalProperties: {"type":"integer","const":3}"#);
-    }
-
-    #[test]
-    fn arrays_always_say_what_is_in_them() {
-        assert_eq!(open_api(json!({"type": "array"})), json!({"type": "array", "items": {"type": "string"}}));
-        let tuple = json!({"prefixItems": [{"type": "string"}, {"type": "integer"}]});
-        let want = json!({"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}});
-        assert_eq!(open_api(tuple), want);
-    }
-
-    #[test]
-    fn references_that_multiply_are_refused_before_they_fill_the_memory() {
-        let mut definitions = Map::new();
-        for n in 0..40 {
-            let next = json!({"$ref": format!("#/$defs/d{}", n + 1)});
-            definitions.insert(format!("d{n}"), json!({"properties": {"a": next, "b": next}}));
-        }
-        definitions.insert("d40".to_owned(), json!({"type": "string"}));
-        let bomb = json!({"$ref": "#/$defs/d0", "$defs": definitions});
-        for dialect in [Dialect::OpenApi, Dialect::JsonSchema] {
-            assert!(convert(&bomb, dialect, "p").unwrap_err().message().contains("10000 nodes"));
-        }
-        for bad in [
-            json!({"$ref": "https://example.com/x"}),
-            json!({"$ref": "#/$defs/none"}),
-            json!([1]),
-            json!({"not": 1, "items": {"anyOf": [7]}}),
-        ] {
-            assert_eq!(convert(&bad, Dialect::JsonSchema, "p").unwrap_err().code(), Code::InvalidParameter, "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_function_without_parameters_has_none() {
-        for empty in [
-            json!({}),
-            json!({"type": "object"}),
-            json!({"type": "object", "properties": {}, "additionalProperties": false}),
-        ] {
-            assert_eq!(parameters(&empty, Dialect::JsonSchema, "p").unwrap(), None);
-        }
-        assert!(
-            parameters(&json!({"additionalProperties": {"type": "string"}}), Dialect::JsonSchema, "p")
-                .unwrap()
-                .is_some()
-        );
-        assert!(parameters(&json!("x"), Dialect::JsonSchema, "p").is_err());
-    }
 }
