@@ -1,19 +1,48 @@
 //! Google's Gemini API behind `/v1/chat/completions` and `/v1/embeddings`.
 //!
 //! A chat goes to `generateContent`, streamed to `streamGenerateContent?alt=sse`; embeddings go to `embedContent` and
-//! `batchEmbedContents`. What each request field becomes stands in the `request` module, what each family of models can do
-//! in the one table of `capability`.
-//!
-//! Three things that Gemini has and OpenAI lacks are carried where clients keep them: thoughts as `reasoning_content`;
-//! thought signatures as `tool_calls[].extra_content.google.thought_signature`, which is read back from the history (for a
-//! client that loses it, the text that Google documents stands in); and ids of calls, which are minted for models that
-//! have none.
+//! `batchEmbedContents`. What a family of models can do is data, in `capability`; what an error means is in `fault`.
 //!
 //! ```
 //! use kancy::provider::gemini::Gemini;
 //! use kancy::provider::traits::Provider;
 //! assert_eq!(Gemini.kind(), "gemini");
 //! ```
+//!
+//! # What becomes of a field
+//!
+//! | field | |
+//! |---|---|
+//! | `messages` | system and developer messages go to `systemInstruction`, wherever they stand; same speakers are merged; a turn's tool results stand together, in the order of its calls |
+//! | text, image (`data:` or https), audio, PDF and text files | mapped; `detail` is dropped, `file_id` and other types are a 400 |
+//! | `max_completion_tokens`, `max_tokens` | `maxOutputTokens`, at most the model's ceiling, which is also the default where its terms name one |
+//! | `temperature`, `top_p`, `top_k` | mapped where the family heeds them, else dropped |
+//! | `stop` | mapped, without empty ones; more than five are a 400 |
+//! | `n` | `candidateCount` where the family has it, else a 400 |
+//! | `seed` | mapped, its low 32 bits |
+//! | `presence_penalty`, `frequency_penalty` | mapped where the family takes them, else dropped |
+//! | `logprobs`, `top_logprobs` | mapped where the family has them, else a 400 |
+//! | `tools`, `tool_choice` | mapped; `strict` asks for validated calls where the family has them |
+//! | `response_format` | `responseMimeType` and a schema in the family's dialect; beside tools a 400 before Gemini 3 |
+//! | `reasoning_effort` | a thinking budget or level; dropped where the family does not think |
+//! | `service_tier` | `flex`, `priority` mapped; `auto`, `default` need nothing; others dropped |
+//! | `parallel_tool_calls: false`, `user`, `metadata`, `store`, `logit_bias`, `prediction`, `verbosity`, `prompt_cache_*` | dropped |
+//! | audio in `modalities`, `web_search_options`, `functions`, token numbers as `input` | 400 |
+//! | anything else | left out: the vendor refuses what it does not know |
+//!
+//! What is dropped and has a name goes into [`Exchange::dropped`].
+//!
+//! # What Gemini has and OpenAI lacks
+//!
+//! Thoughts come back as `reasoning_content`. Thought signatures come back in
+//! `tool_calls[].extra_content.google.thought_signature`, as Google's own OpenAI endpoint sends them, and are read from
+//! there in the history; for a client that loses them, the text that Google documents stands in, at some cost in quality.
+//! Ids of calls are minted for the models that give none, and are not sent back to these.
+//!
+//! # Failure
+//!
+//! A prompt that Google blocks is an answer (200, `content_filter`), as it was billed. A stream that ends before every
+//! choice has said why it ended is left without `[DONE]` and is not [complete](super::traits::Output::complete).
 
 mod answer;
 mod calls;

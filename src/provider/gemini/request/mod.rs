@@ -1,23 +1,7 @@
 //! A chat request of OpenAI's as the body of `generateContent`.
 //!
-//! | field | becomes |
-//! |---|---|
-//! | `messages` | `systemInstruction`, `contents` ([`contents`]) |
-//! | `tools`, `tool_choice` | `tools`, `toolConfig` ([`tools`]); `strict` asks for validated calls |
-//! | `max_completion_tokens`, `max_tokens` | `maxOutputTokens`, at most the model's ceiling |
-//! | `temperature`, `top_p`, `top_k` | the same, where the model heeds them, else dropped |
-//! | `stop` | `stopSequences`; more than five are refused |
-//! | `n` | `candidateCount` where the model has it, else refused |
-//! | `seed` | `seed`, its low 32 bits |
-//! | `presence_penalty`, `frequency_penalty` | the same where the model takes them, else dropped |
-//! | `logprobs`, `top_logprobs` | `responseLogprobs`, `logprobs` where the model has them, else refused |
-//! | `response_format` | `responseMimeType` and a schema; beside tools refused before Gemini 3 |
-//! | `reasoning_effort` | `thinkingConfig`, dropped for a model that does not think |
-//! | `service_tier` | `serviceTier` for flex and priority; other tiers than auto and default dropped |
-//! | `parallel_tool_calls: false`, `user`, `metadata`, `store`, `logit_bias`, … | dropped |
-//! | `modalities` with audio, `web_search_options`, `functions` | refused |
-//!
-//! Refused is a 400 that names the field; dropped goes into `x-kancy-dropped`. Fields that no API knows are ignored.
+//! What becomes of each field stands in the table of the module above. What is refused is a 400 that names the field,
+//! before the vendor is called.
 
 mod contents;
 mod generation;
