@@ -33,3 +33,4 @@ pub use domain::modality::Modality;
 pub use domain::record::{Outcome, UsageRecord};
 pub use domain::usage::Usage;
 pub use http::meter::Meter;
+pub use provider::anthropic::Anthropic;

@@ -8,6 +8,7 @@ mod tool;
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -109,14 +110,14 @@ impl<'a> ChatRequest<'a> {
             response_format: tool::response_format(f.response_format)?,
             reasoning_effort: text(f.reasoning_effort, "reasoning_effort")?,
             max_tokens: read(f.max_completion_tokens, "max_completion_tokens")?.or(read(f.max_tokens, "max_tokens")?),
-            temperature: read(f.temperature, "temperature")?,
-            top_p: read(f.top_p, "top_p")?,
+            temperature: within(f.temperature, "temperature", 0.0..=2.0)?,
+            top_p: within(f.top_p, "top_p", 0.0..=1.0)?,
             top_k: read(f.top_k, "top_k")?,
             stop: one_or_many(f.stop, "stop")?,
             n: read(f.n, "n")?,
             seed: read(f.seed, "seed")?,
-            presence_penalty: read(f.presence_penalty, "presence_penalty")?,
-            frequency_penalty: read(f.frequency_penalty, "frequency_penalty")?,
+            presence_penalty: within(f.presence_penalty, "presence_penalty", -2.0..=2.0)?,
+            frequency_penalty: within(f.frequency_penalty, "frequency_penalty", -2.0..=2.0)?,
             logprobs: read(f.logprobs, "logprobs")?,
             top_logprobs: read(f.top_logprobs, "top_logprobs")?,
             service_tier: text(f.service_tier, "service_tier")?,
@@ -161,6 +162,15 @@ fn whole<'a, T: Deserialize<'a>>(raw: &'a RawValue, place: impl Display) -> Resu
         let why = why.split(" at line ").next().unwrap_or_default();
         invalid(place, why)
     })
+}
+
+fn within(raw: Option<&RawValue>, place: &str, range: RangeInclusive<f64>) -> Result<Option<f64>, Error> {
+    match read::<f64>(raw, place)? {
+        Some(number) if !range.contains(&number) => {
+            Err(invalid(place, format!("it must be from {} to {}", range.start(), range.end())))
+        }
+        number => Ok(number),
+    }
 }
 
 fn text<'a>(raw: Option<&'a RawValue>, place: impl Display) -> Result<Option<Cow<'a, str>>, Error> {
@@ -226,6 +236,7 @@ mod tests {
             ("messages[0].tool_call_id", r#"{"messages":[{"role":"tool","content":"x"}]}"#),
             ("messages[0].tool_calls[0].function", r#"{"messages":[{"role":"assistant","tool_calls":[{"id":"a"}]}]}"#),
             ("temperature", r#"{"messages":[{"role":"user","content":"x"}],"temperature":"hot"}"#),
+            ("temperature", r#"{"messages":[{"role":"user","content":"x"}],"temperature":2.1}"#),
             ("max_tokens", r#"{"messages":[{"role":"user","content":"x"}],"max_tokens":1.5}"#),
             (
                 "tools[0].function.name",

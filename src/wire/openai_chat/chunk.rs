@@ -1,22 +1,11 @@
-//! The answer side of OpenAI's chat shape, for vendors whose answers are translated: chunks of a stream, a whole completion.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! A stream's chunks.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::domain::usage::Usage;
 
-/// Why a choice ended, in OpenAI's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum FinishReason {
-    Stop,
-    Length,
-    ToolCalls,
-    ContentFilter,
-}
+use super::usage::UsageShape;
+use super::{FinishReason, json, unix_now};
 
 /// One step of a choice.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +50,11 @@ impl ChunkWriter {
     pub(crate) fn new(id: &str, model: &str, wants_usage: bool) -> Self {
         let mut head = BytesMut::with_capacity(128 + id.len() + model.len());
         head.extend_from_slice(b"data: {\"id\":");
-        string(&mut head, id);
+        json(&mut head, id);
         head.extend_from_slice(b",\"object\":\"chat.completion.chunk\",\"created\":");
         json(&mut head, &unix_now());
         head.extend_from_slice(b",\"model\":");
-        string(&mut head, model);
+        json(&mut head, model);
         head.extend_from_slice(b",\"choices\":[");
         let tail: &[u8] = if wants_usage { b"],\"usage\":null}\n\n" } else { b"]}\n\n" };
         Self { head: head.freeze(), tail, buffer: BytesMut::new(), delivered_bytes: 0 }
@@ -98,10 +87,10 @@ impl ChunkWriter {
                 self.delivered_bytes += member(out, b",\"function\":{\"arguments\":", piece);
                 out.extend_from_slice(b"}}]");
             }
-            Delta::Extension { name, json } => {
-                string(out, name);
+            Delta::Extension { name, json: value } => {
+                json(out, name);
                 out.put_u8(b':');
-                out.extend_from_slice(json.as_bytes());
+                out.extend_from_slice(value.as_bytes());
             }
         }
         self.close(None);
@@ -163,177 +152,11 @@ impl ChunkWriter {
     }
 }
 
-/// A whole answer.
-#[derive(Debug, Serialize)]
-pub(crate) struct Completion<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: Vec<Choice<'a>>,
-    usage: UsageShape,
-}
-
-#[derive(Debug, Serialize)]
-struct Choice<'a> {
-    index: usize,
-    message: Answer<'a>,
-    logprobs: Option<&'a RawValue>,
-    finish_reason: FinishReason,
-}
-
-/// The message of a choice.
-#[derive(Debug, Serialize)]
-pub(crate) struct Answer<'a> {
-    pub(crate) role: &'static str,
-    pub(crate) content: Option<String>,
-    pub(crate) refusal: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reasoning_content: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) tool_calls: Vec<AnswerCall<'a>>,
-    /// Blocks of thinking with their signatures, in the vendor's shape.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) thinking_blocks: Vec<&'a RawValue>,
-    /// An object of OpenAI's `logprobs`; it stands beside the message.
-    #[serde(skip)]
-    pub(crate) logprobs: Option<&'a RawValue>,
-}
-
-impl Default for Answer<'_> {
-    fn default() -> Self {
-        Self {
-            role: "assistant",
-            content: None,
-            refusal: None,
-            reasoning_content: None,
-            tool_calls: Vec::new(),
-            thinking_blocks: Vec::new(),
-            logprobs: None,
-        }
-    }
-}
-
-/// A call that the model makes.
-#[derive(Debug, Serialize)]
-pub(crate) struct AnswerCall<'a> {
-    id: &'a str,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    function: AnswerFunction<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    extra_content: Option<&'a RawValue>,
-}
-
-#[derive(Debug, Serialize)]
-struct AnswerFunction<'a> {
-    name: &'a str,
-    arguments: &'a str,
-}
-
-impl<'a> AnswerCall<'a> {
-    /// `arguments` is JSON text; `extra` is a vendor's own, for `extra_content`.
-    pub(crate) fn new(id: &'a str, name: &'a str, arguments: &'a str, extra: Option<&'a RawValue>) -> Self {
-        Self { id, kind: "function", function: AnswerFunction { name, arguments }, extra_content: extra }
-    }
-}
-
-impl<'a> Completion<'a> {
-    /// `model` is the id that the caller named; the choices are numbered in their order.
-    pub(crate) fn new(id: &'a str, model: &'a str, choices: Vec<(Answer<'a>, FinishReason)>, usage: &Usage) -> Self {
-        let choices = choices.into_iter().enumerate();
-        let choices = choices.map(|(index, (message, finish_reason))| Choice {
-            index,
-            logprobs: message.logprobs,
-            message,
-            finish_reason,
-        });
-        Self {
-            id,
-            object: "chat.completion",
-            created: unix_now(),
-            model,
-            choices: choices.collect(),
-            usage: usage.into(),
-        }
-    }
-
-    /// The answer's bytes.
-    pub(crate) fn to_bytes(&self) -> Bytes {
-        let mut out = BytesMut::new();
-        json(&mut out, self);
-        out.freeze()
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct UsageShape {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    completion_tokens_details: CompletionDetails,
-}
-
-#[derive(Debug, Serialize)]
-struct PromptDetails {
-    cached_tokens: u64,
-    cache_write_tokens: u64,
-    audio_tokens: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct CompletionDetails {
-    reasoning_tokens: u64,
-    audio_tokens: u64,
-}
-
-impl From<&Usage> for UsageShape {
-    fn from(usage: &Usage) -> Self {
-        Self {
-            prompt_tokens: usage.input_tokens,
-            completion_tokens: usage.output_tokens,
-            total_tokens: usage.input_tokens.saturating_add(usage.output_tokens),
-            prompt_tokens_details: PromptDetails {
-                cached_tokens: usage.cached_input_tokens,
-                cache_write_tokens: usage.cache_write_tokens,
-                audio_tokens: usage.audio_input_tokens,
-            },
-            completion_tokens_details: CompletionDetails {
-                reasoning_tokens: usage.reasoning_tokens,
-                audio_tokens: usage.audio_output_tokens,
-            },
-        }
-    }
-}
-
-/// The id of a completion, from the vendor's own: `chatcmpl-` and what follows its prefix.
-pub(crate) fn completion_id(vendor: &str) -> String {
-    match vendor.rsplit_once(['_', '-']).map_or(vendor, |(_, tail)| tail) {
-        "" => crate::base::id::new_id("chatcmpl-"),
-        tail => format!("chatcmpl-{tail}"),
-    }
-}
-
-/// Seconds since 1970 for `created`: the one place where a codec looks at a clock, as no decision hangs on it.
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 /// Appends a member with a string value; says how long the text is.
 fn member(out: &mut BytesMut, name: &[u8], text: &str) -> u64 {
     out.extend_from_slice(name);
-    string(out, text);
-    text.len() as u64
-}
-
-fn string(out: &mut BytesMut, text: &str) {
     json(out, text);
-}
-
-/// Appends `value`. It cannot fail: memory is the sink, and no map with odd keys is ever given.
-fn json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
-    let _ = serde_json::to_writer(out.writer(), value);
+    text.len() as u64
 }
 
 #[cfg(test)]
@@ -383,12 +206,5 @@ mod tests {
         let chunk = &chunks(&mut writer)[0];
         assert!(chunk.get("usage").is_none());
         assert_eq!(chunk["choices"][0]["index"], 1);
-    }
-
-    #[test]
-    fn ids_are_told_from_the_vendors() {
-        assert_eq!(completion_id("msg_01X"), "chatcmpl-01X");
-        assert_eq!(completion_id("abc"), "chatcmpl-abc");
-        assert_eq!(completion_id("").len(), "chatcmpl-".len() + 22);
     }
 }
