@@ -3,6 +3,7 @@
 //! The text is `kancy_<env>_<id>_<secret><crc>`. The checksum refuses a typo, and an attacker's noise, before any store
 //! is asked; the secret is kept only as SHA-256.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::clock::Timestamp;
-use crate::base::id::{base62, is_base62, random};
+use crate::base::id::{base62, base62_u32, is_base62, random};
 use crate::base::secret::{Secret, constant_time_eq};
 
 use super::caller::{Home, ModelPatterns};
@@ -40,6 +41,12 @@ impl KeyId {
     /// The text, shared.
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
+    }
+}
+
+impl Borrow<str> for KeyId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -101,18 +108,22 @@ pub struct PresentedKey {
 impl PresentedKey {
     /// Reads a key's text; `None` for anything that no minting could have made.
     pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("kancy_")?;
-        let (tag, rest) = rest.split_once('_')?;
-        let (id, tail) = rest.split_once('_')?;
-        let tag_fits =
-            (1..=16).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if !tag_fits || tail.len() != SECRET + CRC || !is_base62(tail) {
-            return None;
-        }
-        let (body, crc) = text.split_at(text.len() - CRC);
-        let id = KeyId::new(id)?;
-        (checksum(body) == crc).then(|| Self { id, digest: KeyDigest::of(text) })
+        Some(Self { id: KeyId::new(id_within(text)?)?, digest: KeyDigest::of(text) })
     }
+}
+
+/// The id within a key's text, where form and checksum fit. Allocates nothing: this is all that noise may cost.
+pub(crate) fn id_within(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("kancy_")?;
+    let (tag, rest) = rest.split_once('_')?;
+    let (id, tail) = rest.split_once('_')?;
+    let tag_fits = (1..=16).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let fits = tag_fits && id.len() == ID && is_base62(id) && tail.len() == SECRET + CRC && is_base62(tail);
+    if !fits {
+        return None;
+    }
+    let (body, crc) = text.split_at(text.len() - CRC);
+    (checksum(body) == crc.as_bytes()).then_some(id)
 }
 
 /// A key just minted: the one moment in which its text exists here.
@@ -139,7 +150,7 @@ impl MintedKey {
 
     fn from_parts(environment: Option<&str>, id: &str, secret: &[u8; 32]) -> Self {
         let body = format!("kancy_{}_{id}_{}", tag(environment), base62(secret, SECRET));
-        let text = format!("{body}{}", checksum(&body));
+        let text: String = body.chars().chain(checksum(&body).map(char::from)).collect();
         Self { id: KeyId(id.into()), digest: KeyDigest::of(&text), text: Secret::new(text) }
     }
 }
@@ -155,12 +166,12 @@ fn tag(environment: Option<&str>) -> String {
     if reduced.is_empty() { "key".to_owned() } else { reduced }
 }
 
-fn checksum(body: &str) -> String {
-    base62(&crc32(body.as_bytes()).to_be_bytes(), CRC)
+fn checksum(body: &str) -> [u8; CRC] {
+    base62_u32(crc32(body.as_bytes()))
 }
 
 /// CRC-32 (IEEE 802.3), bit by bit over a table of sixteen.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0xEDB8_8320;
     let mut table = [0u32; 16];
     for (i, slot) in (0u32..).zip(&mut table) {
@@ -211,6 +222,100 @@ pub struct KeyRecord {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// A key to be made: where it belongs and what it may use.
+///
+/// ```
+/// use kancy::{ModelPatterns, NewKey, Timestamp};
+/// let (minted, record) = NewKey::new("acme", "site")?
+///     .environment("production")?
+///     .models(ModelPatterns::new(vec!["gpt-4o".into(), "claude-*".into()])?)
+///     .mint(Timestamp::from_secs(1_800_000_000));
+/// assert_eq!(minted.id, record.id);
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    home: Home,
+    name: Option<Name>,
+    models: ModelPatterns,
+    modalities: Vec<Modality>,
+    expires_at: Option<Timestamp>,
+}
+
+impl NewKey {
+    /// A key of this workspace and project, for every model. An error names the name that will not do.
+    pub fn new(workspace: &str, project: &str) -> Result<Self, String> {
+        let home =
+            Home { workspace: Name::new(workspace)?, project: Name::new(project)?, team: None, environment: None };
+        Ok(Self {
+            home,
+            name: None,
+            models: ModelPatterns::all(),
+            modalities: Modality::ALL.to_vec(),
+            expires_at: None,
+        })
+    }
+
+    /// Calls it so.
+    pub fn name(mut self, name: &str) -> Result<Self, String> {
+        self.name = Some(Name::new(name)?);
+        Ok(self)
+    }
+
+    /// Counts it to this team.
+    pub fn team(mut self, team: &str) -> Result<Self, String> {
+        self.home.team = Some(Name::new(team)?);
+        Ok(self)
+    }
+
+    /// Counts it to this environment, whose name shows in the key.
+    pub fn environment(mut self, environment: &str) -> Result<Self, String> {
+        self.home.environment = Some(Name::new(environment)?);
+        Ok(self)
+    }
+
+    /// Opens these models alone.
+    #[must_use]
+    pub fn models(mut self, models: ModelPatterns) -> Self {
+        self.models = models;
+        self
+    }
+
+    /// Opens these modalities alone.
+    #[must_use]
+    pub fn modalities(mut self, modalities: impl Into<Vec<Modality>>) -> Self {
+        self.modalities = modalities.into();
+        self
+    }
+
+    /// Opens nothing from this moment on.
+    #[must_use]
+    pub fn expires_at(mut self, end: Timestamp) -> Self {
+        self.expires_at = Some(end);
+        self
+    }
+
+    /// Mints the key: its text, to be shown once, and the record for a store.
+    pub fn mint(self, now: Timestamp) -> (MintedKey, KeyRecord) {
+        let minted = MintedKey::new(self.home.environment.as_ref());
+        let record = KeyRecord {
+            id: minted.id.clone(),
+            name: self.name,
+            home: self.home,
+            models: self.models,
+            modalities: self.modalities,
+            digest: minted.digest,
+            old: None,
+            source: KeySource::Api,
+            created_at: now,
+            expires_at: self.expires_at,
+            last_used_at: None,
+            revoked_at: None,
+        };
+        (minted, record)
+    }
+}
+
 /// Why a known key does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "as the stable codes")]
@@ -221,6 +326,35 @@ pub enum KeyRefusal {
 }
 
 impl KeyRecord {
+    /// A key made now by the host or the admin API: without a name, for every model and modality, without an end.
+    ///
+    /// ```
+    /// use kancy::domain::{caller::Home, name::Name};
+    /// use kancy::{Clock, KeyRecord, MintedKey, SystemClock};
+    /// let home =
+    ///     Home { workspace: Name::new("acme")?, project: Name::new("site")?, team: None, environment: None };
+    /// let minted = MintedKey::new(home.environment.as_ref());
+    /// let record = KeyRecord::new(minted.id, minted.digest, home, SystemClock::new().now());
+    /// # let _ = record;
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn new(id: KeyId, digest: KeyDigest, home: Home, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            name: None,
+            home,
+            models: ModelPatterns::all(),
+            modalities: Modality::ALL.to_vec(),
+            digest,
+            old: None,
+            source: KeySource::Api,
+            created_at,
+            expires_at: None,
+            last_used_at: None,
+            revoked_at: None,
+        }
+    }
+
     /// Whether `presented` opens this key at `now`. A time limit that is reached exactly has passed.
     pub fn check(&self, presented: &KeyDigest, now: Timestamp) -> Result<(), KeyRefusal> {
         let current = self.digest == *presented;

@@ -1,8 +1,10 @@
 //! What all layers share on the wire side: bodies, the once-guard, the meter, replies and headers.
 
 pub mod body;
+mod books;
 pub mod call;
 pub mod finish;
 pub mod headers;
 pub mod meter;
 pub mod reply;
+pub mod timeout;

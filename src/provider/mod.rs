@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod echo;
 pub mod gemini;
+pub mod kind;
 pub mod known;
 pub mod openai;
 pub mod registry;

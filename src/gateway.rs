@@ -1,1 +1,0 @@
-//! The builder that stacks what lies below.

@@ -1,0 +1,96 @@
+//! The body of a routed answer.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::base::error::Error;
+use crate::base::id::RequestId;
+use crate::http::meter::Meter;
+use crate::http::reply::error_event;
+
+use super::drain::Drain;
+use super::pump::Pump;
+use super::vendor::VendorBody;
+
+/// The body of a routed answer: what the codec makes of the vendor's bytes `B`.
+///
+/// A failure ends an event stream with one error event; any other body fails, so that the caller's connection breaks
+/// off instead of passing half an answer for a whole one. Dropped early, the vendor's body is dropped with it, or handed
+/// to the [`Drain`].
+pub struct RouteBody<B: VendorBody> {
+    /// What was awaited before the head was sent.
+    first: Option<Bytes>,
+    rest: Option<Pump<B>>,
+    is_event_stream: bool,
+    request_id: RequestId,
+    meter: Meter,
+    drain: Option<Drain>,
+}
+
+impl<B: VendorBody> RouteBody<B> {
+    pub(super) fn new(
+        first: Option<Bytes>,
+        rest: Pump<B>,
+        is_event_stream: bool,
+        request_id: RequestId,
+        meter: Meter,
+        drain: Option<Drain>,
+    ) -> Self {
+        let rest = Some(rest).filter(|r| !r.is_over());
+        Self { first, rest, is_event_stream, request_id, meter, drain }
+    }
+}
+
+impl<B: VendorBody> Body for RouteBody<B> {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };
+        let next = ready!(rest.poll_next(cx));
+        if rest.is_over() {
+            self.rest = None;
+        }
+        Poll::Ready(match next {
+            Some(Ok(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Err(error)) if self.is_event_stream => Some(Ok(Frame::data(error_event(&error, &self.request_id)))),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.first, &self.rest) {
+            (Some(first), None) => SizeHint::with_exact(first.len() as u64),
+            (None, None) => SizeHint::with_exact(0),
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+impl<B: VendorBody> Drop for RouteBody<B> {
+    fn drop(&mut self) {
+        if let (Some(rest), Some(drain)) = (self.rest.take(), &self.drain) {
+            if !self.meter.is_complete() && !std::thread::panicking() {
+                drain.start(&self.meter, rest.drain());
+            }
+        }
+    }
+}
+
+impl<B: VendorBody> fmt::Debug for RouteBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteBody").field("request_id", &self.request_id).finish_non_exhaustive()
+    }
+}

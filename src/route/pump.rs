@@ -1,0 +1,144 @@
+//! The pump: a vendor's body pushed through its decoder, and the meter kept informed.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use crate::base::clock::Clock;
+use crate::base::error::{Code, Error};
+use crate::domain::usage::Usage;
+use crate::http::meter::Meter;
+use crate::http::timeout::TimedOut;
+use crate::provider::traits::{Decoder, Output};
+
+use super::vendor::VendorBody;
+
+/// What is left of a vendor's answer.
+pub(super) struct Pump<B> {
+    /// `None` once it has ended, and for answers made in this process.
+    body: Option<B>,
+    decoder: Box<dyn Decoder>,
+    output: Output,
+    meter: Meter,
+    clock: Arc<dyn Clock>,
+    over: bool,
+}
+
+impl<B: VendorBody> Pump<B> {
+    pub(super) fn new(body: Option<B>, decoder: Box<dyn Decoder>, meter: Meter, clock: Arc<dyn Clock>) -> Self {
+        Self { body, decoder, output: Output::default(), meter, clock, over: false }
+    }
+
+    /// The next bytes for the caller; `None` at the end. An error is the end, too, and is in the meter already.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        loop {
+            if let Some(frame) = self.output.next_frame() {
+                self.meter.first_byte(self.clock.now());
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            if self.over {
+                return Poll::Ready(None);
+            }
+            let step = ready!(self.poll_step(cx));
+            self.inform();
+            if let Err(error) = step {
+                self.over = true;
+                self.body = None;
+                // What was whole before the vendor stumbled stays whole.
+                if self.output.is_complete() {
+                    continue;
+                }
+                self.meter.fail(&error);
+                return match self.output.next_frame() {
+                    // Bytes of the same push go first; the error is kept for the next call.
+                    Some(frame) => {
+                        self.decoder = Box::new(Failed(Some(error)));
+                        self.over = false;
+                        Poll::Ready(Some(Ok(frame)))
+                    }
+                    None => Poll::Ready(Some(Err(error))),
+                };
+            }
+        }
+    }
+
+    /// One piece of the vendor's body, or its end.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let frame = match self.body.as_mut() {
+            Some(body) => ready!(Pin::new(body).poll_frame(cx)),
+            None => None,
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => self.decoder.push(data, &mut self.output),
+                Err(_trailers) => Ok(()),
+            },
+            Some(Err(error)) => Err(transport_failure(&*error.into())),
+            None => {
+                self.over = true;
+                self.body = None;
+                self.decoder.finish(&mut self.output)
+            }
+        })
+    }
+
+    fn inform(&self) {
+        if let Some(usage) = self.output.usage() {
+            self.meter.report(usage);
+        }
+        if self.output.delivered() != Usage::NONE {
+            self.meter.deliver(self.output.delivered());
+        }
+        if self.output.is_complete() {
+            self.meter.complete();
+        }
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn is_over(&self) -> bool {
+        self.over && !self.output.has_frames()
+    }
+
+    /// Reads to the end for the meter's sake alone.
+    pub(super) async fn drain(mut self) {
+        while let Some(Ok(_)) = std::future::poll_fn(|cx| self.poll_next(cx)).await {}
+    }
+}
+
+/// Gives out an error that had to wait for bytes before it.
+struct Failed(Option<Error>);
+
+impl Decoder for Failed {
+    fn head(&mut self, _: &http::response::Parts) -> Result<http::HeaderMap, Error> {
+        Ok(http::HeaderMap::new())
+    }
+
+    fn push(&mut self, _: Bytes, _: &mut Output) -> Result<(), Error> {
+        self.0.take().map_or(Ok(()), Err)
+    }
+
+    fn finish(&mut self, _: &mut Output) -> Result<(), Error> {
+        self.0.take().map_or(Ok(()), Err)
+    }
+}
+
+/// What a client's error means. Its text stays here: it may hold addresses.
+pub(super) fn transport_failure(error: &(dyn StdError + 'static)) -> Error {
+    match TimedOut::in_chain(error) {
+        Some(TimedOut::Idle) => Error::provider(
+            Code::ProviderTimeout,
+            "The vendor's answer stopped coming. Try again, or name another model.",
+        ),
+        Some(_) => Error::provider(
+            Code::ProviderTimeout,
+            "The vendor did not answer in time. Try again, or name another model.",
+        ),
+        None => Error::provider(
+            Code::ProviderError,
+            "The connection to the vendor failed. Try again, or name another model.",
+        ),
+    }
+}

@@ -1,0 +1,113 @@
+//! The service that routes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::error::{Code, Error};
+use crate::http::body::ResponseBody;
+use crate::http::call::Call;
+use crate::http::meter::{Meter, Routed};
+use crate::http::reply::ReplyTo;
+use crate::provider::registry::Registry;
+use crate::provider::traits::{Exchange, Target};
+
+use super::body::RouteBody;
+use super::drain::Drain;
+use super::future::{RouteFuture, Trip};
+use super::vendor::VendorClient;
+
+/// Sends each call to the vendor of the model that it names, through the HTTP client `C`.
+///
+/// Stands inside the inspect layer, which finds out what a request calls for. See the [module docs](super).
+#[derive(Clone, Debug)]
+pub struct ProviderRouteService<C> {
+    registry: Registry,
+    client: C,
+    clock: Arc<dyn Clock>,
+    drain: Option<Drain>,
+}
+
+impl<C> ProviderRouteService<C> {
+    /// Routes to the models of `registry` through `client`.
+    pub fn new(registry: Registry, client: C) -> Self {
+        Self { registry, client, clock: Arc::new(SystemClock::new()), drain: None }
+    }
+
+    /// Takes the time of the first byte from `clock`.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Reads answers to their end when their callers have left.
+    #[must_use]
+    pub fn drain(mut self, drain: Drain) -> Self {
+        self.drain = Some(drain);
+        self
+    }
+
+    /// Everything up to the vendor's request; an error is a refusal.
+    fn encode(&self, call: Option<&Call>, meter: &Meter) -> Result<(Arc<Target>, Exchange), Error> {
+        let Some(call) = call else {
+            return Err(Error::new(
+                Code::InternalError,
+                "This server routes a request that it has not inspected: put InspectLayer around the route service.",
+            ));
+        };
+        let target = self.registry.target(call.model()).ok_or_else(|| {
+            Error::new(
+                Code::ModelNotFound,
+                "This model is not registered any more. GET /v1/models lists those that are.",
+            )
+            .param("model")
+        })?;
+        meter.route(Routed { provider: Arc::clone(&target.provider), upstream: Arc::clone(&target.upstream) });
+        if !target.codec.supports(call.endpoint()) {
+            return Err(Error::new(
+                Code::ProviderModelUnavailable,
+                format!("{} is not available for models of kind {}.", call.endpoint().path(), target.codec.kind()),
+            ));
+        }
+        let exchange = target.codec.encode(call, &target)?;
+        Ok((target, exchange))
+    }
+}
+
+impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
+    type Response = Response<ResponseBody<RouteBody<C::Body>>>;
+    type Error = Infallible;
+    type Future = RouteFuture<C>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Whether the client is ready is asked for each trip: a clone of a ready client need not be.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let reply = ReplyTo::of(&mut request);
+        let extensions = request.extensions();
+        let meter = extensions.get::<Meter>().cloned().unwrap_or_else(|| Meter::new(Default::default()));
+        match self.encode(extensions.get::<Call>(), &meter) {
+            Err(error) => RouteFuture::refused(reply, meter, error),
+            Ok((target, exchange)) => RouteFuture::new(
+                Trip {
+                    reply,
+                    meter,
+                    target,
+                    decoder: exchange.decoder,
+                    dropped: exchange.dropped,
+                    clock: Arc::clone(&self.clock),
+                    drain: self.drain.clone(),
+                },
+                exchange.request,
+                self.client.clone(),
+            ),
+        }
+    }
+}

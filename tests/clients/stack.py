@@ -1,0 +1,102 @@
+"""Starts the stand-in vendor and the gateway over it, runs a command with KANCY_BASE_URL, KANCY_API_KEY and KANCY_ADMIN set, stops both.
+
+    stack.py GATEWAY -- COMMAND…
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+from vendor import Vendor
+
+ADMIN = "admin-token-of-the-client-tests"
+
+
+def config(vendor: str, keys: dict) -> str:
+    """One workspace, one key for all models, and keys that meet each refusal."""
+    lines = [f"""
+[storage]
+url = "memory:"
+[admin]
+token = "{ADMIN}"
+[providers.openai]
+kind = "openai"
+base_url = "{vendor}/v1"
+api_key = "sk-upstream-secret"
+[providers.elsewhere]
+kind = "openai-compatible"
+base_url = "{vendor}/v1"
+api_key = "sk-wrong"
+[models."text-embedding-3-small"]
+provider = "openai"
+modality = "embedding"
+price = {{ input = "0.02" }}
+[models."unpriced"]
+provider = "openai"
+upstream = "gpt-4o"
+max_output_tokens = 100
+[models."bad-credential"]
+provider = "elsewhere"
+upstream = "gpt-4o"
+"""]
+    for fault in ("rate-limited", "overloaded", "quota", "broken", "gone", "too-long", "unsafe", "cut-midway", "error-midway"):
+        lines.append(f'[models."{fault}"]\nprovider = "openai"\nprice = "free"\n')
+    for name, text in keys.items():
+        models = '["gpt-4o"]' if name == "narrow" else '["*"]'
+        lines.append(f'[[keys]]\nkey = "{text}"\nname = "{name}"\nworkspace = "{name}"\nproject = "site"\nmodels = {models}\n')
+    lines.append("""
+[[limits]]
+scope = "workspace:rated"
+measure = "requests"
+amount = 1
+per = "minute"
+[[limits]]
+scope = "workspace:capped"
+measure = "spend"
+amount = "0.000001"
+per = "total"
+[[limits]]
+scope = "workspace:daily"
+measure = "requests"
+amount = 0
+per = "day"
+""")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    gateway, command = sys.argv[1], sys.argv[sys.argv.index("--") + 1 :]
+    vendor = Vendor.start()
+    keys = {}
+    for name in ("wide", "narrow", "rated", "capped", "daily"):
+        minted = subprocess.run([gateway, "--mint-key", "test"], capture_output=True, text=True, check=True).stdout
+        keys[name] = re.search(r"^key: (\S+)$", minted, re.M).group(1)
+    home = tempfile.mkdtemp()
+    path = os.path.join(home, "kancy.toml")
+    with open(path, "w") as file:
+        file.write(config(vendor, keys))
+    program = subprocess.Popen([gateway, "--config", path, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
+    base = None
+    for line in program.stdout:
+        found = re.search(r"listening on (http://\S+)", line)
+        if found:
+            base = found.group(1).rstrip("/")
+            break
+    if base is None:
+        print("the gateway did not start", file=sys.stderr)
+        return 1
+    threading.Thread(target=lambda: [None for _ in program.stdout], daemon=True).start()
+    environment = dict(os.environ, KANCY_BASE_URL=base + "/v1", KANCY_ADMIN=ADMIN)
+    environment |= {f"KANCY_KEY_{name.upper()}": text for name, text in keys.items()}
+    code = subprocess.run(command, env=environment).returncode
+    program.send_signal(signal.SIGTERM)
+    stopped = program.wait(timeout=40)
+    return code or stopped
+
+
+if __name__ == "__main__":
+    sys.exit(main())
