@@ -38,6 +38,7 @@ pub use domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, OnStoreFailure,
 pub use domain::limit_book::LimitBook;
 pub use domain::modality::Modality;
 pub use domain::model::{Catalog, ModelTerms};
+pub use domain::name::Name;
 pub use domain::record::{Outcome, UsageRecord};
 pub use domain::usage::Usage;
 pub use gateway::{Gateway, GatewayBuilder};
@@ -61,3 +62,4 @@ pub use store::memory::ledger::MemoryLedger;
 pub use store::memory::limits::MemoryLimits;
 pub use store::memory::quota::MemoryQuota;
 pub use store::quota::QuotaStore;
+pub use store::tables::{Page, PageOf};
