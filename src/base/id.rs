@@ -21,6 +21,16 @@ pub(crate) fn base62(bytes: &[u8], width: usize) -> String {
     digits.into_iter().map(char::from).collect()
 }
 
+/// `number` in base62, left-padded with `0` to `N` digits, without an allocation.
+pub(crate) fn base62_u32<const N: usize>(mut number: u32) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = ALPHABET[(number % 62) as usize];
+        number /= 62;
+    }
+    digits
+}
+
 /// Whether `text` consists of base62 digits alone.
 pub(crate) fn is_base62(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric())

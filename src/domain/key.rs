@@ -3,6 +3,7 @@
 //! The text is `kancy_<env>_<id>_<secret><crc>`. The checksum refuses a typo, and an attacker's noise, before any store
 //! is asked; the secret is kept only as SHA-256.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::base::clock::Timestamp;
-use crate::base::id::{base62, is_base62, random};
+use crate::base::id::{base62, base62_u32, is_base62, random};
 use crate::base::secret::{Secret, constant_time_eq};
 
 use super::caller::{Home, ModelPatterns};
@@ -40,6 +41,12 @@ impl KeyId {
     /// The text, shared.
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
+    }
+}
+
+impl Borrow<str> for KeyId {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -101,18 +108,22 @@ pub struct PresentedKey {
 impl PresentedKey {
     /// Reads a key's text; `None` for anything that no minting could have made.
     pub fn parse(text: &str) -> Option<Self> {
-        let rest = text.strip_prefix("kancy_")?;
-        let (tag, rest) = rest.split_once('_')?;
-        let (id, tail) = rest.split_once('_')?;
-        let tag_fits =
-            (1..=16).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if !tag_fits || tail.len() != SECRET + CRC || !is_base62(tail) {
-            return None;
-        }
-        let (body, crc) = text.split_at(text.len() - CRC);
-        let id = KeyId::new(id)?;
-        (checksum(body) == crc).then(|| Self { id, digest: KeyDigest::of(text) })
+        Some(Self { id: KeyId::new(id_within(text)?)?, digest: KeyDigest::of(text) })
     }
+}
+
+/// The id within a key's text, where form and checksum fit. Allocates nothing: this is all that noise may cost.
+pub(crate) fn id_within(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("kancy_")?;
+    let (tag, rest) = rest.split_once('_')?;
+    let (id, tail) = rest.split_once('_')?;
+    let tag_fits = (1..=16).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let fits = tag_fits && id.len() == ID && is_base62(id) && tail.len() == SECRET + CRC && is_base62(tail);
+    if !fits {
+        return None;
+    }
+    let (body, crc) = text.split_at(text.len() - CRC);
+    (checksum(body) == crc.as_bytes()).then_some(id)
 }
 
 /// A key just minted: the one moment in which its text exists here.
@@ -139,7 +150,7 @@ impl MintedKey {
 
     fn from_parts(environment: Option<&str>, id: &str, secret: &[u8; 32]) -> Self {
         let body = format!("kancy_{}_{id}_{}", tag(environment), base62(secret, SECRET));
-        let text = format!("{body}{}", checksum(&body));
+        let text: String = body.chars().chain(checksum(&body).map(char::from)).collect();
         Self { id: KeyId(id.into()), digest: KeyDigest::of(&text), text: Secret::new(text) }
     }
 }
@@ -155,12 +166,12 @@ fn tag(environment: Option<&str>) -> String {
     if reduced.is_empty() { "key".to_owned() } else { reduced }
 }
 
-fn checksum(body: &str) -> String {
-    base62(&crc32(body.as_bytes()).to_be_bytes(), CRC)
+fn checksum(body: &str) -> [u8; CRC] {
+    base62_u32(crc32(body.as_bytes()))
 }
 
 /// CRC-32 (IEEE 802.3), bit by bit over a table of sixteen.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0xEDB8_8320;
     let mut table = [0u32; 16];
     for (i, slot) in (0u32..).zip(&mut table) {
@@ -315,6 +326,35 @@ pub enum KeyRefusal {
 }
 
 impl KeyRecord {
+    /// A key made now by the host or the admin API: without a name, for every model and modality, without an end.
+    ///
+    /// ```
+    /// use kancy::domain::{caller::Home, name::Name};
+    /// use kancy::{Clock, KeyRecord, MintedKey, SystemClock};
+    /// let home =
+    ///     Home { workspace: Name::new("acme")?, project: Name::new("site")?, team: None, environment: None };
+    /// let minted = MintedKey::new(home.environment.as_ref());
+    /// let record = KeyRecord::new(minted.id, minted.digest, home, SystemClock::new().now());
+    /// # let _ = record;
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn new(id: KeyId, digest: KeyDigest, home: Home, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            name: None,
+            home,
+            models: ModelPatterns::all(),
+            modalities: Modality::ALL.to_vec(),
+            digest,
+            old: None,
+            source: KeySource::Api,
+            created_at,
+            expires_at: None,
+            last_used_at: None,
+            revoked_at: None,
+        }
+    }
+
     /// Whether `presented` opens this key at `now`. A time limit that is reached exactly has passed.
     pub fn check(&self, presented: &KeyDigest, now: Timestamp) -> Result<(), KeyRefusal> {
         let current = self.digest == *presented;

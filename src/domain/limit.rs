@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::RefusedLimit;
 use crate::base::money::Money;
 
-use super::caller::Caller;
+use super::caller::{Caller, Home};
 use super::modality::Modality;
 use super::name::Name;
 use super::usage::Usage;
@@ -46,7 +46,11 @@ impl Scope {
 
     /// Whether `caller` stands in this scope.
     pub fn covers(&self, caller: &Caller) -> bool {
-        let home = caller.home();
+        self.holds(caller.home(), caller.key_id())
+    }
+
+    /// Whether a key of this home stands in this scope.
+    pub fn holds(&self, home: &Home, key_id: &str) -> bool {
         match self {
             Self::Workspace(w) => *w == home.workspace,
             Self::Team(w, t) => *w == home.workspace && Some(t) == home.team.as_ref(),
@@ -54,7 +58,7 @@ impl Scope {
             Self::Environment(w, p, e) => {
                 *w == home.workspace && *p == home.project && Some(e) == home.environment.as_ref()
             }
-            Self::Key(id) => **id == *caller.key_id(),
+            Self::Key(id) => **id == *key_id,
         }
     }
 }
@@ -109,6 +113,20 @@ pub enum Measure {
 }
 
 impl Measure {
+    /// Every measure.
+    pub const ALL: [Self; 10] = [
+        Self::Requests,
+        Self::Tokens,
+        Self::InputTokens,
+        Self::OutputTokens,
+        Self::Spend,
+        Self::Images,
+        Self::VideoSeconds,
+        Self::AudioSeconds,
+        Self::Characters,
+        Self::Concurrency,
+    ];
+
     /// The word for it in configuration and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -169,6 +187,9 @@ pub enum Window {
 }
 
 impl Per {
+    /// Every window, shortest first.
+    pub const ALL: [Self; 6] = [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Month, Self::Total];
+
     /// The word for it in configuration and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -191,6 +212,16 @@ pub enum Mode {
     Enforce,
     /// Counts and reports, never refuses.
     Shadow,
+}
+
+impl Mode {
+    /// The word for it in configuration and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 /// What happens to requests while the quota store cannot be reached.

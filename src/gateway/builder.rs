@@ -79,9 +79,14 @@ impl<C> GatewayBuilder<C> {
     }
 
     /// Keeps usage records here, and reports from it.
-    pub fn ledger<L: UsageSink + UsageStore>(mut self, ledger: Arc<L>) -> Self {
-        self.sink = Arc::clone(&ledger) as Arc<dyn UsageSink>;
-        self.reports = ledger;
+    pub fn ledger<L: UsageSink + UsageStore>(self, ledger: Arc<L>) -> Self {
+        self.ledger_parts(Arc::clone(&ledger) as Arc<dyn UsageSink>, ledger)
+    }
+
+    /// Writes usage records to `sink`, and reports from `reports`, which must see what was written.
+    pub fn ledger_parts(mut self, sink: Arc<dyn UsageSink>, reports: Arc<dyn UsageStore>) -> Self {
+        self.sink = sink;
+        self.reports = reports;
         self
     }
 
@@ -143,7 +148,11 @@ impl<C> GatewayBuilder<C> {
         }
         let quota = QuotaLayer::new(self.quota, self.limits).clock(clock()).on_store_failure(self.on_store_failure);
         let inspect = InspectLayer::new().catalog(self.registry.clone()).max_body_bytes(self.max_body_bytes);
-        let metering = MeteringLayer::new(self.sink).clock(clock()).abandoned(self.abandoned).closing(self.closing);
+        let metering = MeteringLayer::new(self.sink)
+            .clock(clock())
+            .abandoned(self.abandoned)
+            .closing(self.closing)
+            .model_routes_only();
         let models = metering.layer(inspect.layer(quota.layer(route)));
         let api = Api::new(models, self.registry, self.reports);
         Gateway::new(self.keys.layer(api), self.admin)

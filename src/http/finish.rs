@@ -1,8 +1,8 @@
 //! The once-guard: something that must happen exactly once when a request is over, however it ends.
 //!
 //! The guard is owned first by the response future, then by the response body. It fires when the body ends, when it has
-//! said that nothing more will come (hyper never polls again then), on trailers, on an error, and when future or body
-//! are dropped.
+//! said that nothing more will come, or has given all the bytes that its head promised (hyper never polls again then),
+//! on trailers, on an error, on a panic, and when future or body are dropped.
 
 use std::fmt;
 use std::future::Future;
@@ -10,25 +10,25 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response, response};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::base::store_future::StoreFuture;
 
+use super::headers::is_grpc;
+
 /// How a request was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// The body was delivered to its end. With the `grpc-status` of its trailers, where it has one.
-    Whole {
-        /// `None` when it is no gRPC answer.
-        grpc_status: Option<u32>,
-    },
-    /// The body, or the service in its place, failed.
+    /// The body was delivered to its end.
+    Whole,
+    /// The body, or the service in its place, failed; or the answer itself says that the server did.
     Failed,
     /// Future or body was dropped: the caller is gone.
     Dropped,
-    /// Dropped while unwinding.
+    /// The service or its body panicked.
     Panicked,
 }
 
@@ -50,8 +50,8 @@ pub(crate) trait Finish: Unpin {
 pub(crate) struct Once<F: Finish>(Option<F>);
 
 impl<F: Finish> Once<F> {
-    pub(crate) fn new(finish: F) -> Self {
-        Self(Some(finish))
+    pub(crate) fn new(finish: impl Into<Option<F>>) -> Self {
+        Self(finish.into())
     }
 
     pub(crate) fn fire(&mut self, ended: Ended) -> Option<StoreFuture<()>> {
@@ -63,8 +63,19 @@ impl<F: Finish> Once<F> {
         self.0.take()
     }
 
-    pub(crate) fn get_mut(&mut self) -> Option<&mut F> {
-        self.0.as_mut()
+    /// Runs `poll`. A panic in it fires at once: whoever catches it further out drops this guard when the unwinding is
+    /// over, and it would be taken for a caller who left.
+    pub(crate) fn watch<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        struct Alarm<'a, F: Finish>(&'a mut Once<F>);
+        impl<F: Finish> Drop for Alarm<'_, F> {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    drop(self.0.fire(Ended::Panicked));
+                }
+            }
+        }
+        let _alarm = Alarm(self);
+        poll()
     }
 }
 
@@ -82,6 +93,17 @@ impl<F: Finish> fmt::Debug for Once<F> {
     }
 }
 
+/// Puts a once-guard on a response's body; `None` leaves it unguarded.
+pub(crate) fn guard<B, F>(response: Response<B>, finish: Option<F>) -> Response<GuardedBody<B, F>>
+where
+    B: Body<Data = Bytes>,
+    F: Finish,
+{
+    let (head, inner) = response.into_parts();
+    let body = GuardedBody::new(&head, inner, finish);
+    Response::from_parts(head, body)
+}
+
 pin_project! {
     /// A body with a once-guard.
     ///
@@ -94,6 +116,8 @@ pin_project! {
         #[pin]
         inner: B,
         once: Once<F>,
+        whole: Ended,
+        promised: Option<u64>,
         held: Option<Frame<Bytes>>,
         commit: Option<StoreFuture<()>>,
         over: bool,
@@ -102,11 +126,25 @@ pin_project! {
 
 impl<B: Body<Data = Bytes>, F: Finish> GuardedBody<B, F> {
     /// Wraps `inner`. A body that is empty from the start fires at once, as nobody may ever poll it.
-    pub(crate) fn new(inner: B, finish: F) -> Self {
-        let mut once = Once::new(finish);
+    pub(crate) fn new(head: &response::Parts, inner: B, finish: impl Into<Option<F>>) -> Self {
+        let fault = head.status.is_server_error() || grpc_fault(&head.headers);
+        let whole = if fault { Ended::Failed } else { Ended::Whole };
+        let length = || head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        // The end of a gRPC answer is in its trailers, behind the last byte.
+        let promised = if is_grpc(&head.headers) { None } else { length().or_else(|| inner.size_hint().exact()) };
         let over = inner.is_end_stream();
-        let commit = if over { once.fire(Ended::Whole { grpc_status: None }) } else { None };
-        Self { inner, once, held: None, commit, over }
+        let mut once = Once::new(finish);
+        let commit = if over || promised == Some(0) { once.fire(whole) } else { None };
+        Self { inner, once, whole, promised, held: None, commit, over }
+    }
+
+    /// Waits for the commit of an answer without a body: there is no last frame to hold back, so its head must wait.
+    pub(crate) fn poll_committed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(commit) = self.commit.as_mut() {
+            ready!(Pin::new(commit).poll(cx));
+            self.commit = None;
+        }
+        Poll::Ready(())
     }
 }
 
@@ -126,45 +164,47 @@ impl<B: Body<Data = Bytes>, F: Finish> Body for GuardedBody<B, F> {
         if *this.over {
             return Poll::Ready(None);
         }
-        let frame = match ready!(this.inner.as_mut().poll_frame(cx)) {
-            Some(Ok(frame)) => Some(frame),
-            Some(Err(error)) => {
+        let inner = this.inner.as_mut();
+        let frame = match ready!(this.once.watch(|| inner.poll_frame(cx))).transpose() {
+            Ok(frame) => frame,
+            Err(error) => {
                 drop(this.once.fire(Ended::Failed));
                 *this.over = true;
                 return Poll::Ready(Some(Err(error)));
             }
-            None => None,
         };
-        let grpc_status = frame.as_ref().and_then(Frame::trailers_ref).and_then(grpc_status);
-        let last = frame.as_ref().is_none_or(Frame::is_trailers) || this.inner.is_end_stream();
-        if let (Some(finish), Some(data)) = (this.once.get_mut(), frame.as_ref().and_then(Frame::data_ref)) {
-            finish.on_data(data);
+        if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
+            if let Some(finish) = this.once.0.as_mut() {
+                finish.on_data(data);
+            }
+            *this.promised = this.promised.map(|left| left.saturating_sub(data.len() as u64));
         }
-        let complete = last || this.once.get_mut().is_some_and(|f| f.is_complete());
-        *this.over = last;
-        if complete {
-            *this.commit = this.once.fire(Ended::Whole { grpc_status });
+        if frame.as_ref().and_then(Frame::trailers_ref).is_some_and(grpc_fault) {
+            *this.whole = Ended::Failed;
         }
-        match this.commit.as_mut() {
-            Some(commit) => match Pin::new(commit).poll(cx) {
-                Poll::Ready(()) => *this.commit = None,
-                Poll::Pending => {
-                    *this.held = frame;
-                    return Poll::Pending;
-                }
-            },
-            None => {}
+        *this.over = frame.as_ref().is_none_or(Frame::is_trailers) || this.inner.is_end_stream();
+        if *this.over || *this.promised == Some(0) || this.once.0.as_ref().is_some_and(F::is_complete) {
+            *this.commit = this.once.fire(*this.whole);
+        }
+        if let Some(commit) = this.commit.as_mut() {
+            if Pin::new(commit).poll(cx).is_pending() {
+                *this.held = frame;
+                return Poll::Pending;
+            }
+            *this.commit = None;
         }
         Poll::Ready(frame.map(Ok))
     }
 
+    /// Only what a poll has seen counts: an inner body that ends between two polls must be polled once more, or the
+    /// guard would take the drop that follows for a caller who left.
     fn is_end_stream(&self) -> bool {
-        self.held.is_none() && self.commit.is_none() && (self.over || self.inner.is_end_stream())
+        self.over && self.held.is_none() && self.commit.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         let held = self.held.as_ref().and_then(Frame::data_ref).map_or(0, |d| d.len() as u64);
-        let inner = self.inner.size_hint();
+        let inner = if self.over { SizeHint::with_exact(0) } else { self.inner.size_hint() };
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower() + held);
         if let Some(upper) = inner.upper() {
@@ -174,6 +214,12 @@ impl<B: Body<Data = Bytes>, F: Finish> Body for GuardedBody<B, F> {
     }
 }
 
-fn grpc_status(trailers: &HeaderMap) -> Option<u32> {
-    trailers.get("grpc-status")?.to_str().ok()?.parse().ok()
+/// Whether these headers or trailers carry a `grpc-status` that gRPC itself maps to an HTTP status of 500 and up:
+/// UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+fn grpc_fault(headers: &HeaderMap) -> bool {
+    let status = headers.get("grpc-status").map(|v| v.as_bytes());
+    matches!(status, Some(b"2" | b"4" | b"12" | b"13" | b"14" | b"15"))
 }
+
+#[cfg(test)]
+mod tests;

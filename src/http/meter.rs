@@ -2,33 +2,23 @@
 //!
 //! The metering layer puts a [`Meter`] into the request's extensions; inspect, quota and route write what they learn
 //! into it; a handler of the host's own may [`add`](Meter::add) units. When the request is over, the first guard that
-//! asks makes the books ([`Booked`]); whoever asks later is told the same.
+//! asks makes the books; whoever asks later is told the same.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::clock::Timestamp;
-use crate::base::error::{Code, Error, Origin};
-use crate::base::money::Money;
+use crate::base::error::Error;
+use crate::base::store_future::StoreFuture;
 use crate::domain::limit::Amounts;
-use crate::domain::model::ModelTerms;
-use crate::domain::price::Options;
-use crate::domain::record::Outcome;
 use crate::domain::usage::Usage;
 
 use super::call::Call;
 use super::finish::Ended;
 
-/// What is booked for an answer that the caller did not wait for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Abandoned {
-    /// The input's estimate and the output delivered so far.
-    #[default]
-    Seen,
-    /// The whole hold.
-    Held,
-}
+pub use super::books::Abandoned;
+pub(crate) use super::books::{Booked, Learnt, Routed};
 
 /// The meter of one request. Cheap to clone; every clone is the same meter.
 #[derive(Clone)]
@@ -36,78 +26,44 @@ pub struct Meter(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
+    /// Apart from the rest: asked for each frame.
     complete: AtomicBool,
-    draining: AtomicBool,
+    journal: Option<Arc<dyn Journal>>,
 }
 
 #[derive(Default)]
 struct State {
-    abandoned: Abandoned,
-    terms: Option<Arc<ModelTerms>>,
-    options: Options,
-    input_estimate: u64,
-    held: Option<Amounts>,
-    routed: Option<Routed>,
-    upstream_request_id: Option<Arc<str>>,
-    streamed: bool,
-    called: bool,
-    first_byte: Option<Timestamp>,
-    reported: Option<Usage>,
-    delivered: Usage,
-    added: Usage,
-    failure: Option<(Code, Origin)>,
-    status: Option<u16>,
-    shutdown: bool,
+    learnt: Learnt,
     booked: Option<Booked>,
+    draining: bool,
     deferred: Vec<Deferred>,
 }
 
 type Deferred = Box<dyn FnOnce(Ended) + Send>;
 
-/// Where a request was routed to.
-#[derive(Clone, Debug)]
-pub(crate) struct Routed {
-    pub(crate) provider: Arc<str>,
-    pub(crate) upstream: Arc<str>,
-}
+/// What stands behind a meter: the metering layer's way to the ledger.
+pub(crate) trait Journal: Send + Sync + 'static {
+    /// Notes the request and its hold; `false` when the ledger could not take it.
+    fn open(&self, meter: &Meter) -> StoreFuture<bool>;
 
-/// What a request came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Booked {
-    pub(crate) outcome: Outcome,
-    pub(crate) usage: Usage,
-    pub(crate) estimated: bool,
-    pub(crate) cost: Money,
-}
-
-impl Booked {
-    /// What limits are settled to; `None` where the request is to count nowhere.
-    pub(crate) fn amounts(&self) -> Option<Amounts> {
-        (self.outcome != Outcome::Refused).then(|| Amounts::of_request(&self.usage, self.cost))
-    }
-}
-
-/// What a finished record takes from the meter, beside the books.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Learnt {
-    pub(crate) terms: Option<Arc<ModelTerms>>,
-    pub(crate) routed: Option<Routed>,
-    pub(crate) upstream_request_id: Option<Arc<str>>,
-    pub(crate) streamed: bool,
-    pub(crate) first_byte: Option<Timestamp>,
-    pub(crate) status: Option<u16>,
-    pub(crate) code: Option<Code>,
-    pub(crate) held: Option<Amounts>,
+    /// Whether the host is going down, so that what is cut now is cut by us.
+    fn is_closing(&self) -> bool;
 }
 
 impl Meter {
+    /// A meter that nobody journals, for a stack without the metering layer.
     pub(crate) fn new(abandoned: Abandoned) -> Self {
-        let state = State { abandoned, ..State::default() };
-        Self(Arc::new(Shared {
-            state: Mutex::new(state),
-            complete: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-        }))
+        Self::with(abandoned, None)
+    }
+
+    pub(crate) fn journaled(abandoned: Abandoned, journal: Arc<dyn Journal>) -> Self {
+        Self::with(abandoned, Some(journal))
+    }
+
+    fn with(abandoned: Abandoned, journal: Option<Arc<dyn Journal>>) -> Self {
+        let learnt = Learnt { abandoned, ..Learnt::default() };
+        let state = State { learnt, ..State::default() };
+        Self(Arc::new(Shared { state: Mutex::new(state), complete: AtomicBool::new(false), journal }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,70 +72,59 @@ impl Meter {
 
     /// Adds units that a handler of the host's own has used. They are priced like a vendor's where the model is known.
     pub fn add(&self, usage: Usage) {
-        let mut state = self.state();
-        state.added = state.added.plus(&usage);
+        let learnt = &mut self.state().learnt;
+        learnt.added = learnt.added.plus(&usage);
     }
 
     pub(crate) fn identify(&self, call: &Call) {
-        let facts = call.facts();
-        let text = facts.body_bytes.saturating_sub(facts.media_bytes);
-        let mut state = self.state();
-        state.terms = call.terms().cloned();
-        state.options = call.price_options();
-        state.streamed = call.streams();
-        // A token of ordinary text is some four bytes; of dense scripts, three. The JSON around it evens that out.
-        state.input_estimate = text.div_ceil(3).max(1);
+        self.state().learnt.identify(call);
     }
 
     pub(crate) fn hold(&self, held: Amounts) {
-        self.state().held = Some(held);
+        self.state().learnt.held = Some(held);
     }
 
     pub(crate) fn route(&self, routed: Routed) {
-        self.state().routed = Some(routed);
+        self.state().learnt.routed = Some(routed);
     }
 
     /// Journals the hold before the vendor is called: `true` when the request may go on.
-    pub(crate) fn open(&self) -> crate::base::store_future::StoreFuture<bool> {
-        crate::base::store_future::StoreFuture::ready(true)
+    pub(crate) fn open(&self) -> StoreFuture<bool> {
+        self.0.journal.as_ref().map_or(StoreFuture::ready(true), |journal| journal.open(self))
     }
 
     /// The vendor is about to be called: from here on it may bill.
     pub(crate) fn call(&self) {
-        self.state().called = true;
+        self.state().learnt.called = true;
     }
 
     pub(crate) fn upstream_request_id(&self, id: Arc<str>) {
-        self.state().upstream_request_id = Some(id);
+        self.state().learnt.upstream_request_id = Some(id);
     }
 
+    /// The first byte for the caller; only the first call counts.
     pub(crate) fn first_byte(&self, at: Timestamp) {
-        self.state().first_byte.get_or_insert(at);
+        self.state().learnt.first_byte.get_or_insert(at);
     }
 
     /// Usage as the vendor reports it; the last report is the truth.
     pub(crate) fn report(&self, usage: Usage) {
-        self.state().reported = Some(usage);
+        self.state().learnt.reported = Some(usage);
     }
 
     /// What has been delivered so far, as we count it: the ground of an estimate.
     pub(crate) fn deliver(&self, so_far: Usage) {
-        self.state().delivered = so_far;
+        self.state().learnt.delivered = so_far;
     }
 
     /// A refusal or failure that the caller is told of. The first one stays.
     pub(crate) fn fail(&self, error: &Error) {
-        self.state().failure.get_or_insert((error.code(), error.origin()));
+        self.state().learnt.failure.get_or_insert((error.code(), error.origin()));
     }
 
     /// The status that the caller gets.
     pub(crate) fn status(&self, status: u16) {
-        self.state().status = Some(status);
-    }
-
-    /// The host is going down: what is cut now is cut by us.
-    pub(crate) fn shut_down(&self) {
-        self.state().shutdown = true;
+        self.state().learnt.status = Some(status);
     }
 
     /// All of the answer has come: what follows changes nothing.
@@ -191,21 +136,22 @@ impl Meter {
         self.0.complete.load(Ordering::Acquire)
     }
 
-    /// The rest of the answer is read in the background: guards that fire on drop must wait for [`drained`](Self::drained).
+    /// The rest of the answer is read in the background: guards that fire on drop wait for [`drained`](Self::drained),
+    /// which must follow however the reading ends.
     pub(crate) fn drain(&self) {
-        self.0.draining.store(true, Ordering::Release);
+        self.state().draining = true;
     }
 
     /// Runs `finish` when the drain is over; gives it back when there is none.
-    pub(crate) fn defer(&self, finish: Deferred) -> Result<(), Deferred> {
-        if !self.0.draining.load(Ordering::Acquire) {
-            return Err(finish);
-        }
+    pub(crate) fn defer<F, T>(&self, finish: F) -> Result<(), F>
+    where
+        F: FnOnce(Ended) -> T + Send + 'static,
+    {
         let mut state = self.state();
-        if !self.0.draining.load(Ordering::Acquire) {
+        if !state.draining {
             return Err(finish);
         }
-        state.deferred.push(finish);
+        state.deferred.push(Box::new(|ended| drop(finish(ended))));
         Ok(())
     }
 
@@ -213,7 +159,7 @@ impl Meter {
     pub(crate) fn drained(&self) {
         let deferred = {
             let mut state = self.state();
-            self.0.draining.store(false, Ordering::Release);
+            state.draining = false;
             std::mem::take(&mut state.deferred)
         };
         for finish in deferred {
@@ -222,107 +168,43 @@ impl Meter {
     }
 
     pub(crate) fn learnt(&self) -> Learnt {
-        let state = self.state();
-        Learnt {
-            terms: state.terms.clone(),
-            routed: state.routed.clone(),
-            upstream_request_id: state.upstream_request_id.clone(),
-            streamed: state.streamed,
-            first_byte: state.first_byte,
-            status: state.status,
-            code: state.failure.map(|(code, _)| code),
-            held: state.held,
-        }
+        self.state().learnt.clone()
     }
 
     /// Makes the books, or repeats them.
     pub(crate) fn book(&self, ended: Ended) -> Booked {
+        let closing = self.0.journal.as_ref().is_some_and(|j| j.is_closing());
         let complete = self.is_complete();
-        let mut state = self.state();
-        if let Some(booked) = state.booked {
-            return booked;
-        }
-        let outcome = state.outcome(ended, complete);
-        let (usage, estimated) = state.usage(outcome);
-        let booked = state.price(outcome, usage, estimated);
-        state.booked = Some(booked);
-        booked
-    }
-}
-
-impl State {
-    fn outcome(&self, ended: Ended, complete: bool) -> Outcome {
-        match (self.failure, ended) {
-            (_, Ended::Panicked) => Outcome::Failed,
-            (Some((_, Origin::Provider)), _) => Outcome::ProviderFailed,
-            (Some((code, Origin::Gateway)), _) if code.status().is_server_error() => Outcome::Failed,
-            (Some(_), _) => Outcome::Refused,
-            _ if complete => Outcome::Completed,
-            (None, Ended::Failed) => Outcome::Failed,
-            (None, Ended::Dropped) if self.shutdown => Outcome::Failed,
-            (None, Ended::Dropped) => Outcome::ClientClosed,
-            (None, Ended::Whole { .. }) if self.routed.is_some() => Outcome::Truncated,
-            (None, Ended::Whole { grpc_status }) => match (grpc_status, self.status) {
-                // UNKNOWN, INTERNAL, UNAVAILABLE, DATA_LOSS: the handler's own faults.
-                (Some(2 | 13 | 14 | 15), _) | (_, Some(500..)) => Outcome::Failed,
-                _ => Outcome::Completed,
-            },
-        }
-    }
-
-    /// What was used, and whether that is our own estimate.
-    fn usage(&self, outcome: Outcome) -> (Usage, bool) {
-        let (used, estimated) = match (outcome, self.reported) {
-            (Outcome::Refused, _) => (Usage::NONE, false),
-            (_, Some(reported)) => (reported, false),
-            _ if !self.called => (Usage::NONE, false),
-            // Before any output a failed call is not billed.
-            (Outcome::ProviderFailed | Outcome::Failed, None) if self.delivered == Usage::NONE => (Usage::NONE, false),
-            _ => {
-                let input = if self.counts_tokens() { self.input_estimate } else { 0 };
-                (Usage { input_tokens: input, ..Usage::NONE }.plus(&self.delivered), true)
-            }
-        };
-        (used.plus(&self.added), estimated)
-    }
-
-    fn counts_tokens(&self) -> bool {
-        use crate::domain::modality::Modality;
-        self.terms.as_ref().is_none_or(|t| matches!(t.modality, Modality::Text | Modality::Embedding))
-    }
-
-    fn price(&self, outcome: Outcome, usage: Usage, estimated: bool) -> Booked {
-        let billable =
-            outcome != Outcome::Refused && (self.called && usage != Usage::NONE || self.added != Usage::NONE);
-        let price = self.terms.as_ref().map(|t| &t.price).filter(|_| billable);
-        let cost = price.and_then(|p| p.cost(&usage, &self.options)).unwrap_or_default();
-        let mut booked = Booked { outcome, usage, estimated, cost };
-        if let (true, Some(held)) = (estimated, self.held) {
-            let whole = self.abandoned == Abandoned::Held && outcome == Outcome::ClientClosed;
-            let bound = |seen: u64, held: u64| match held {
-                0 => seen,
-                held if whole => held,
-                // An estimate never breaks through the bound that was held for it.
-                held => seen.min(held),
-            };
-            booked.usage = Usage {
-                input_tokens: bound(usage.input_tokens, held.input_tokens),
-                output_tokens: bound(usage.output_tokens, held.output_tokens),
-                images: bound(usage.images, held.images),
-                video_seconds: bound(usage.video_seconds, held.video_seconds),
-                audio_seconds: bound(usage.audio_seconds, held.audio_seconds),
-                characters: bound(usage.characters, held.characters),
-                ..usage
-            };
-            let cost = price.and_then(|p| p.cost(&booked.usage, &self.options)).unwrap_or_default();
-            booked.cost = Money::from_nanos(bound(cost.as_nanos(), held.spend.as_nanos()));
-        }
-        booked
+        let state = &mut *self.state();
+        *state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing))
     }
 }
 
 impl fmt::Debug for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Meter").field("complete", &self.is_complete()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_deferred_runs_once_and_in_order_when_the_drain_is_over() {
+        let meter = Meter::new(Abandoned::Seen);
+        let ran = Arc::new(Mutex::new(Vec::new()));
+        let note = |name: &'static str| {
+            let ran = Arc::clone(&ran);
+            move |ended| ran.lock().unwrap().push((name, ended))
+        };
+        assert!(meter.defer(note("early")).is_err(), "there is no drain yet");
+        meter.drain();
+        assert!(meter.defer(note("settle")).is_ok() && meter.defer(note("record")).is_ok());
+        assert!(ran.lock().unwrap().is_empty());
+        meter.drained();
+        meter.drained();
+        assert_eq!(*ran.lock().unwrap(), [("settle", Ended::Dropped), ("record", Ended::Dropped)]);
+        assert!(meter.defer(note("late")).is_err(), "the drain is over");
     }
 }

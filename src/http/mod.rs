@@ -1,6 +1,7 @@
 //! What all layers share on the wire side: bodies, the once-guard, the meter, replies and headers.
 
 pub mod body;
+mod books;
 pub mod call;
 pub mod finish;
 pub mod headers;

@@ -1,1 +1,58 @@
 //! Metering: exactly one usage record for every model request.
+//!
+//! A request can end in many ways: answered, refused, failed at the vendor, cut by the host's shutdown, left by its
+//! caller before the head or in the middle of a stream, lost in a panic. Whatever loses a record loses money, and
+//! whatever writes it twice bills twice. [`MeteringLayer`] owns a guard that travels with the response future and then
+//! with the response body, and hands one [`UsageRecord`](crate::UsageRecord) to its [`UsageSink`] whichever way it goes.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::sync::Arc;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use kancy::{MemoryLedger, Meter, MeteringLayer, Usage};
+//! use tower::{ServiceBuilder, service_fn};
+//!
+//! let ledger = Arc::new(MemoryLedger::new());
+//! let metered = ServiceBuilder::new().layer(MeteringLayer::new(Arc::clone(&ledger))).service(service_fn(
+//!     |request: Request<Full<Bytes>>| async move {
+//!         // A handler of your own adds what it used; with `ProviderRouteService` the vendor's report is booked.
+//!         if let Some(meter) = request.extensions().get::<Meter>() {
+//!             meter.add(Usage { images: 1, ..Usage::NONE });
+//!         }
+//!         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"done"))))
+//!     },
+//! ));
+//! # let _ = metered;
+//! ```
+//!
+//! # Order
+//! Inside the auth layer: only a request with a [`Caller`](crate::Caller) is metered, any other passes untouched.
+//! Outside the inspect layer: a body that cannot be read is on record, too; the other way round such requests leave no
+//! trace. Used twice in a stack, the outer one records.
+//!
+//! # Failure
+//! The layer adds no error and no wait of its own but one: where the sink is durable, the last frame of an answer (or
+//! the head of an answer without a body) is held back until its record is committed. A sink that fails does not take the
+//! answer from the caller. A sink that cannot [`open`](crate::store::ledger::UsageSink::open) a record keeps the request from its vendor:
+//! `ProviderRouteService` answers 500 `ledger_unavailable`.
+//!
+//! [`UsageSink`]: crate::store::ledger::UsageSink
+
+mod body;
+mod closing;
+mod finish;
+mod future;
+mod layer;
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+pub use body::MeteringBody;
+pub use closing::Closing;
+pub use future::ResponseFuture;
+pub use layer::MeteringLayer;
+pub use service::MeteringService;

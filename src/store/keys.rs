@@ -8,7 +8,7 @@ use crate::base::store_future::StoreFuture;
 use crate::domain::key::{KeyDigest, KeyId, KeyRecord};
 use crate::domain::name::Name;
 
-use super::error::StoreResult;
+use super::error::{StoreError, StoreErrorKind, StoreResult};
 use super::tables::{Page, PageOf};
 
 /// Looks keys up. All that authentication needs.
@@ -21,7 +21,7 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     fn lookup(&self, id: &KeyId) -> StoreFuture<StoreResult<Option<Arc<KeyRecord>>>>;
 
     /// A number that grows whenever a key may have changed, as soon as this process can tell. What was looked up under
-    /// an older number must be looked up again.
+    /// an older number must be looked up again, so it must grow after `lookup` shows the change, not before.
     fn epoch(&self) -> u64;
 
     /// Notes that the key was used. Must not block; may be lossy and coarse.
@@ -34,6 +34,35 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
 pub struct KeyFilter {
     pub workspace: Option<Name>,
     pub project: Option<Name>,
+}
+
+/// Where a page of keys ends: the cursor of a listing, newest first, that stays in place while keys come.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct KeyCursor {
+    created_at: Timestamp,
+    id: KeyId,
+}
+
+impl KeyCursor {
+    pub(crate) fn of(record: &KeyRecord) -> Self {
+        Self { created_at: record.created_at, id: record.id.clone() }
+    }
+
+    /// Reads what [`Display`](fmt::Display) wrote.
+    pub(crate) fn parse(text: &str) -> StoreResult<Self> {
+        let read = text.split_once('-').and_then(|(nanos, id)| {
+            Some(Self { created_at: Timestamp::from_nanos(nanos.parse().ok()?), id: KeyId::new(id)? })
+        });
+        read.ok_or_else(|| {
+            StoreError::new(StoreErrorKind::Refused, "the cursor is none of this list: take `next` of the page before")
+        })
+    }
+}
+
+impl fmt::Display for KeyCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.created_at.as_nanos(), self.id)
+    }
 }
 
 /// Administers keys.

@@ -25,7 +25,8 @@ pub trait UsageSink: fmt::Debug + Send + Sync + 'static {
     /// on disk; after a crash, rows that were opened and never recorded are posted at their hold.
     fn open(&self, record: &UsageRecord) -> StoreFuture<StoreResult<()>>;
 
-    /// Takes a finished record, replacing the opened one of the same `id`. The record is accepted when this returns,
+    /// Takes a finished record, replacing the opened one of the same `id`; one that has ended stays as it is, so that a
+    /// replay changes nothing. The record is accepted when this returns,
     /// without blocking, even if the future is dropped; the future is ready when it is durable.
     fn record(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>>;
 }
@@ -92,10 +93,10 @@ pub struct PostedQuery {
     note = "use `MemoryLedger`, or implement `UsageStore` and run `contract::ledger` on it"
 )]
 pub trait UsageStore: fmt::Debug + Send + Sync + 'static {
-    /// Records, newest first, running ones included.
+    /// Records, newest arrival first, running ones included. A cursor that is none is refused.
     fn records(&self, filter: RecordFilter, page: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>>;
 
-    /// Usage by group.
+    /// Usage by group, running requests included; no row where there is no record.
     fn usage(&self, filter: RecordFilter, by: Vec<GroupBy>) -> StoreFuture<StoreResult<Vec<UsageRow>>>;
 
     /// What finished records post to a limit's counter: their [`UsageRecord::amounts`]; running ones are left out.

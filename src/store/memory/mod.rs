@@ -6,3 +6,4 @@ pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod quota;
+mod rollup;

@@ -1,0 +1,192 @@
+use crate::base::error::Error;
+use crate::base::money::Rate;
+use crate::domain::price::{Price, Rates};
+
+use super::*;
+use crate::http::body::Segments;
+use crate::http::call::{Facts, Located};
+use crate::http::meter::Meter;
+
+fn terms(rates: Rates) -> Arc<ModelTerms> {
+    Arc::new(ModelTerms { price: Price::flat(rates), ..ModelTerms::new("m", Modality::Text) })
+}
+
+/// A dollar a million input tokens, two a million output tokens: 1,000 and 2,000 nano-dollars each.
+fn by_token() -> Arc<ModelTerms> {
+    terms(Rates { input: Rate::per_million("1").ok(), output: Rate::per_million("2").ok(), ..Rates::default() })
+}
+
+fn meter(abandoned: Abandoned, endpoint: Endpoint, facts: Facts, terms: Arc<ModelTerms>) -> Meter {
+    let meter = Meter::new(abandoned);
+    meter.identify(&Call::new(endpoint, facts, Segments::default(), Some(terms)));
+    meter.route(Routed { provider: "p".into(), upstream: "u".into() });
+    meter
+}
+
+/// A chat request of 300 bytes: 100 tokens by our estimate.
+fn chat(abandoned: Abandoned) -> Meter {
+    meter(abandoned, Endpoint::ChatCompletions, Facts { body_bytes: 300, ..Facts::default() }, by_token())
+}
+
+fn tokens(input_tokens: u64, output_tokens: u64) -> Usage {
+    Usage { input_tokens, output_tokens, ..Usage::NONE }
+}
+
+#[test]
+fn a_whole_answer_is_booked_as_the_vendor_reports_it() {
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    meter.deliver(tokens(0, 70));
+    meter.report(tokens(40, 60));
+    meter.complete();
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.outcome, booked.usage, booked.estimated), (Outcome::Completed, tokens(40, 60), false));
+    assert_eq!(booked.cost.as_nanos(), 40 * 1_000 + 60 * 2_000);
+}
+
+#[test]
+fn the_first_books_stand() {
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    let first = meter.book(Ended::Dropped);
+    meter.report(tokens(1, 1));
+    meter.complete();
+    assert_eq!(meter.book(Ended::Whole), first);
+}
+
+#[test]
+fn a_caller_who_left_pays_input_and_what_was_delivered_and_never_nothing() {
+    let meter = chat(Abandoned::Seen);
+    assert_eq!(meter.book(Ended::Dropped).usage, Usage::NONE, "the vendor was not called");
+
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    let booked = meter.book(Ended::Dropped);
+    assert_eq!((booked.outcome, booked.usage, booked.estimated), (Outcome::ClientClosed, tokens(100, 0), true));
+
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    meter.deliver(tokens(0, 7));
+    assert_eq!(meter.book(Ended::Dropped).usage, tokens(100, 7));
+}
+
+#[test]
+fn a_report_in_the_middle_is_a_floor_for_what_was_delivered() {
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    meter.report(tokens(25, 1));
+    meter.deliver(tokens(0, 7));
+    let booked = meter.book(Ended::Dropped);
+    assert_eq!((booked.usage, booked.estimated), (tokens(25, 7), true));
+}
+
+#[test]
+fn media_requests_are_never_nothing_either() {
+    let n = Some(Located { value: 3, at: 0..0 });
+    let of = |endpoint, facts| {
+        let meter = meter(Abandoned::Seen, endpoint, facts, terms(Rates::default()));
+        meter.call();
+        meter.book(Ended::Dropped).usage
+    };
+    let images = of(Endpoint::ImageGenerations, Facts { n, body_bytes: 90, ..Facts::default() });
+    assert_eq!(images, Usage { images: 3, ..Usage::NONE });
+    let speech = of(Endpoint::Speech, Facts { input_chars: Some(12), ..Facts::default() });
+    assert_eq!(speech, Usage { characters: 12, ..Usage::NONE });
+    let heard = of(Endpoint::Transcriptions, Facts { body_bytes: 32_001, ..Facts::default() });
+    assert_eq!(heard, Usage { audio_seconds: 3, ..Usage::NONE });
+}
+
+#[test]
+fn an_estimate_stays_within_the_hold_and_a_report_need_not() {
+    let held = Amounts { spend: Money::from_nanos(50_000), ..Amounts::of_request(&tokens(30, 5), Money::ZERO) };
+    let meter = chat(Abandoned::Seen);
+    meter.hold(held);
+    meter.call();
+    meter.deliver(tokens(0, 7));
+    let booked = meter.book(Ended::Dropped);
+    assert_eq!((booked.usage, booked.cost.as_nanos()), (tokens(30, 5), 40_000));
+
+    let meter = chat(Abandoned::Seen);
+    meter.hold(held);
+    meter.call();
+    meter.report(tokens(100, 50));
+    meter.complete();
+    assert_eq!(meter.book(Ended::Whole).usage, tokens(100, 50));
+}
+
+#[test]
+fn abandoned_held_books_the_whole_hold_for_a_caller_who_left_and_for_nobody_else() {
+    let held = Amounts { spend: Money::from_nanos(900_000), ..Amounts::of_request(&tokens(300, 200), Money::ZERO) };
+    let booked = |provider_fails: bool| {
+        let meter = chat(Abandoned::Held);
+        meter.hold(held);
+        meter.call();
+        meter.deliver(tokens(0, 7));
+        if provider_fails {
+            meter.fail(&Error::provider(Code::ProviderError, "lost"));
+        }
+        meter.book(Ended::Dropped)
+    };
+    let left = booked(false);
+    assert_eq!((left.usage, left.cost, left.estimated), (tokens(300, 200), held.spend, true));
+    assert_eq!(booked(true).usage, tokens(100, 7));
+}
+
+#[test]
+fn a_vendor_that_failed_before_any_output_is_not_paid() {
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    meter.report(tokens(25, 1));
+    meter.fail(&Error::provider(Code::ProviderOverloaded, "busy"));
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.outcome, booked.usage), (Outcome::ProviderFailed, Usage::NONE));
+    assert_eq!(booked.amounts(), Some(Amounts::ONE_REQUEST), "the request itself is kept");
+}
+
+#[test]
+fn a_price_by_the_request_is_paid_without_a_report() {
+    let rates = Rates { per_request: Rate::per_unit("0.01").ok(), ..Rates::default() };
+    let meter = meter(Abandoned::Seen, Endpoint::Transcriptions, Facts::default(), terms(rates));
+    meter.call();
+    meter.complete();
+    assert_eq!(meter.book(Ended::Whole).cost.as_nanos(), 10_000_000);
+}
+
+#[test]
+fn a_refusal_counts_nowhere_but_not_once_the_vendor_was_called() {
+    let refusal = Error::new(Code::QuotaExceeded, "spent");
+    let meter = chat(Abandoned::Seen);
+    meter.fail(&refusal);
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.outcome, booked.amounts()), (Outcome::Refused, None));
+
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    meter.fail(&refusal);
+    assert_eq!(meter.book(Ended::Whole).outcome, Outcome::Failed);
+}
+
+#[test]
+fn outcomes_tell_who_ended_it() {
+    let after = |prepare: &dyn Fn(&Meter), ended| {
+        let meter = chat(Abandoned::Seen);
+        meter.call();
+        prepare(&meter);
+        meter.book(ended).outcome
+    };
+    assert_eq!(after(&|_| {}, Ended::Whole), Outcome::Truncated);
+    assert_eq!(after(&|_| {}, Ended::Failed), Outcome::Failed);
+    assert_eq!(after(&|_| {}, Ended::Panicked), Outcome::Failed);
+    assert_eq!(after(&Meter::complete, Ended::Failed), Outcome::Completed);
+    assert_eq!(after(&Meter::complete, Ended::Dropped), Outcome::ClientClosed, "its last frame was not delivered");
+    assert_eq!(Meter::new(Abandoned::Seen).book(Ended::Whole).outcome, Outcome::Completed, "a handler's own answer");
+}
+
+#[test]
+fn units_that_a_handler_adds_are_priced() {
+    let meter = chat(Abandoned::Seen);
+    meter.add(tokens(10, 0));
+    meter.add(tokens(5, 0));
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.usage, booked.cost.as_nanos(), booked.estimated), (tokens(15, 0), 15_000, false));
+}

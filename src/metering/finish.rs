@@ -1,0 +1,172 @@
+//! What the guard does: the record of a request, made from the caller, the meter and the clock.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::base::clock::Timestamp;
+use crate::base::id::{RequestId, new_id};
+use crate::base::money::Money;
+use crate::base::store_future::StoreFuture;
+use crate::domain::caller::Caller;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::limit::Amounts;
+use crate::domain::modality::Modality;
+use crate::domain::record::UsageRecord;
+use crate::domain::usage::Usage;
+use crate::http::finish::{Ended, Finish};
+use crate::http::headers::set_request_id;
+use crate::http::meter::{Journal, Learnt, Meter};
+
+use super::layer::Settings;
+
+/// The longest path that is kept, in characters.
+const LONGEST_PATH: usize = 256;
+
+/// What is known of a request before anything is learnt of it.
+pub(super) struct Entry {
+    settings: Arc<Settings>,
+    id: Arc<str>,
+    request_id: RequestId,
+    time: Timestamp,
+    caller: Caller,
+    endpoint: Arc<str>,
+    modality: Option<Modality>,
+}
+
+impl Entry {
+    pub(super) fn new(settings: Arc<Settings>, caller: Caller, request_id: RequestId, path: &str) -> Self {
+        let time = settings.clock.now();
+        let route = Endpoint::of(path);
+        let endpoint = match route {
+            Some(route) => route.path().into(),
+            None => path.chars().take(LONGEST_PATH).collect::<String>().into(),
+        };
+        let id = new_id("rec_").into();
+        Self { settings, id, request_id, time, caller, endpoint, modality: route.map(Endpoint::modality) }
+    }
+
+    /// The record as it stands while the request runs.
+    fn running(&self, learnt: Learnt) -> UsageRecord {
+        let (provider, upstream_model) = learnt.routed.map(|r| (r.provider, r.upstream)).unzip();
+        UsageRecord {
+            id: Arc::clone(&self.id),
+            request_id: self.request_id.as_str().into(),
+            time: self.time,
+            home: self.caller.home().clone(),
+            key_id: self.caller.key_id().into(),
+            endpoint: Arc::clone(&self.endpoint),
+            modality: learnt.terms.as_ref().map(|t| t.modality).or(self.modality),
+            model: learnt.terms.as_ref().map(|t| Arc::clone(&t.id)),
+            provider,
+            upstream_model,
+            upstream_request_id: learnt.upstream_request_id,
+            status: learnt.status,
+            code: learnt.failure.map(|(code, _)| code.as_str().into()),
+            outcome: None,
+            streamed: learnt.streamed,
+            latency_ms: None,
+            first_byte_ms: learnt.first_byte.map(|at| self.millis_to(at)),
+            usage: Usage::NONE,
+            estimated: false,
+            cost: Money::ZERO,
+            held: Some(learnt.held.unwrap_or(Amounts::ONE_REQUEST)),
+        }
+    }
+
+    /// The record of the request that is over.
+    fn ended(&self, meter: &Meter, ended: Ended) -> UsageRecord {
+        let booked = meter.book(ended);
+        UsageRecord {
+            outcome: Some(booked.outcome),
+            latency_ms: Some(self.millis_to(self.settings.clock.now())),
+            usage: booked.usage,
+            estimated: booked.estimated,
+            cost: booked.cost,
+            held: None,
+            ..self.running(meter.learnt())
+        }
+    }
+
+    /// Hands the record over; what comes back is ready when it is durable.
+    fn commit(&self, meter: &Meter, ended: Ended) -> Option<StoreFuture<()>> {
+        let commit = self.settings.sink.record(self.ended(meter, ended)).now().err()?;
+        // The answer goes out whether the commit succeeds or not: the sink has the record, and tries again on its own.
+        Some(StoreFuture::new(async move { drop(commit.await) }))
+    }
+
+    fn millis_to(&self, at: Timestamp) -> u64 {
+        u64::try_from(at.since(self.time).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Journal for Entry {
+    fn open(&self, meter: &Meter) -> StoreFuture<bool> {
+        match self.settings.sink.open(&self.running(meter.learnt())).now() {
+            Ok(opened) => StoreFuture::ready(opened.is_ok()),
+            Err(opening) => StoreFuture::new(async move { opening.await.is_ok() }),
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.settings.closing.is_closed()
+    }
+}
+
+/// The finish of a metered request.
+pub(super) struct Record {
+    entry: Arc<Entry>,
+    meter: Meter,
+    /// Whether the request id was made here, so that the answer must tell it.
+    tells_id: bool,
+    has_data: bool,
+}
+
+impl Record {
+    pub(super) fn new(entry: Entry, tells_id: bool) -> Self {
+        let entry = Arc::new(entry);
+        let journal = Arc::clone(&entry) as Arc<dyn Journal>;
+        let meter = Meter::journaled(entry.settings.abandoned, journal);
+        Self { entry, meter, tells_id, has_data: false }
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    pub(super) fn on_head<B>(&self, response: &mut Response<B>) {
+        self.meter.status(response.status().as_u16());
+        if self.tells_id {
+            set_request_id(response.headers_mut(), &self.entry.request_id);
+        }
+    }
+}
+
+impl Finish for Record {
+    fn is_complete(&self) -> bool {
+        self.meter.is_complete()
+    }
+
+    fn on_data(&mut self, _: &Bytes) {
+        if !self.has_data {
+            self.has_data = true;
+            self.meter.first_byte(self.entry.settings.clock.now());
+        }
+    }
+
+    fn finish(self, ended: Ended) -> Option<StoreFuture<()>> {
+        let Self { entry, meter, .. } = self;
+        let drained = meter.clone();
+        // Given back when there is no drain to wait for.
+        let commit = meter.defer(move |ended| entry.commit(&drained, ended)).err()?;
+        commit(ended)
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("id", &self.entry.id).finish_non_exhaustive()
+    }
+}

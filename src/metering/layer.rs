@@ -1,0 +1,90 @@
+//! The layer and its settings.
+
+use std::sync::Arc;
+
+use http::{Method, Request};
+use tower_layer::Layer;
+
+use crate::base::clock::{Clock, SystemClock};
+use crate::domain::endpoint::Endpoint;
+use crate::http::meter::Abandoned;
+use crate::store::ledger::UsageSink;
+
+use super::closing::Closing;
+use super::service::MeteringService;
+
+/// Writes one usage record for every model request. See the [module](super) for order and failure.
+#[derive(Clone, Debug)]
+pub struct MeteringLayer {
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) sink: Arc<dyn UsageSink>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) abandoned: Abandoned,
+    pub(super) closing: Closing,
+    model_routes_only: bool,
+}
+
+impl MeteringLayer {
+    /// Records go to `sink`.
+    pub fn new(sink: impl UsageSink) -> Self {
+        Self {
+            settings: Arc::new(Settings {
+                sink: Arc::new(sink),
+                clock: Arc::new(SystemClock::new()),
+                abandoned: Abandoned::default(),
+                closing: Closing::default(),
+                model_routes_only: false,
+            }),
+        }
+    }
+
+    /// Takes the time from `clock` instead of the system.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        Arc::make_mut(&mut self.settings).clock = Arc::new(clock);
+        self
+    }
+
+    /// What is booked for an answer that its caller did not wait for; by default [`Abandoned::Seen`].
+    #[must_use]
+    pub fn abandoned(mut self, abandoned: Abandoned) -> Self {
+        Arc::make_mut(&mut self.settings).abandoned = abandoned;
+        self
+    }
+
+    /// Meters a POST to one of the paths of [`Endpoint`] and nothing else. By default every request that is not safe
+    /// (GET, HEAD, OPTIONS, TRACE) is metered, as a handler of your own may stand at any path.
+    #[must_use]
+    pub fn model_routes_only(mut self) -> Self {
+        Arc::make_mut(&mut self.settings).model_routes_only = true;
+        self
+    }
+
+    /// The switch by which the host will say that it is going down. The host keeps a clone.
+    #[must_use]
+    pub fn closing(mut self, closing: Closing) -> Self {
+        Arc::make_mut(&mut self.settings).closing = closing;
+        self
+    }
+}
+
+impl Settings {
+    pub(super) fn meters<B>(&self, request: &Request<B>) -> bool {
+        match self.model_routes_only {
+            true => request.method() == Method::POST && Endpoint::of(request.uri().path()).is_some(),
+            false => !request.method().is_safe(),
+        }
+    }
+}
+
+impl<S> Layer<S> for MeteringLayer {
+    type Service = MeteringService<S>;
+
+    fn layer(&self, inner: S) -> MeteringService<S> {
+        MeteringService::new(inner, Arc::clone(&self.settings))
+    }
+}
