@@ -45,6 +45,7 @@
 //! |---|---|---|
 //! | `client` | [`HyperClient`] | tokio, hyper, hyper-util, hyper-rustls, rustls (ring), webpki-roots |
 //! | `config` | [`Config`], the TOML file of the gateway | toml |
+//! | `sqlite` | [`SqliteStore`]: keys, limits, ledger in one file | rusqlite with SQLite's C source |
 //! | `testing` | `store::contract` | |
 //! | `full` | all of these | |
 
@@ -111,6 +112,8 @@ pub use store::memory::ledger::MemoryLedger;
 pub use store::memory::limits::MemoryLimits;
 pub use store::memory::quota::MemoryQuota;
 pub use store::quota::QuotaStore;
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::{SqliteOptions, SqliteStore};
 pub use store::tables::{Page, PageOf};
 
 #[cfg(doctest)]

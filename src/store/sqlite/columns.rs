@@ -119,11 +119,7 @@ pub(super) fn write_record(connection: &Connection, record: &UsageRecord) -> rus
     let (team, environment) = (home.team.as_ref().map(Name::as_str), home.environment.as_ref().map(Name::as_str));
     let (modality, outcome) = (record.modality.map(|m| m.as_str()), record.outcome.map(Outcome::as_str));
     let units = units(&record.usage);
-    let mut values: Vec<&dyn ToSql> = vec![
-        &record.id,
-        &record.request_id,
-        &time,
-    ];
+    let mut values: Vec<&dyn ToSql> = vec![&record.id, &record.request_id, &time];
     let (workspace, project) = (home.workspace.as_str(), home.project.as_str());
     values.extend([
         &workspace as &dyn ToSql,

@@ -10,12 +10,11 @@ use crate::base::store_future::StoreFuture;
 use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeySource, OldDigest};
 use crate::domain::name::Name;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::keys::{KeyAdmin, KeyFilter, KeyStore};
+use crate::store::keys::{KeyAdmin, KeyCursor, KeyFilter, KeyStore};
 use crate::store::tables::{Page, PageOf};
 
 use super::columns::Json;
-use super::tables::{before, page_of};
-use super::{SqliteStore, failed};
+use super::{SqliteStore, failed, nanos, query};
 
 type Found = StoreResult<Option<Arc<KeyRecord>>>;
 
@@ -29,7 +28,7 @@ impl KeyStore for SqliteStore {
     }
 
     fn touch(&self, id: &KeyId, at: Timestamp) {
-        let (id, at) = (id.clone(), i64::try_from(at.as_nanos()).unwrap_or(i64::MAX));
+        let (id, at) = (id.clone(), nanos(at));
         // Nobody waits for it.
         drop(self.0.writer.run(move |connection| {
             connection
@@ -66,23 +65,22 @@ impl KeyAdmin for SqliteStore {
     fn list(&self, filter: KeyFilter, page: Page) -> StoreFuture<StoreResult<PageOf<Arc<KeyRecord>>>> {
         self.0.readers.run(move |connection| {
             let name = |n: &Option<Name>| n.as_ref().map(|n| n.as_str().to_owned());
-            let before = before(&page)?.unwrap_or(i64::MAX);
-            let rows = || {
-                let mut statement = connection.prepare_cached(
-                    "SELECT record, last_used_at, seq FROM keys WHERE seq < :before \
-                     AND (:workspace IS NULL OR workspace = :workspace) AND (:project IS NULL OR project = :project) \
-                     ORDER BY seq DESC LIMIT :limit",
-                )?;
-                let values = named_params! {
-                    ":before": before,
-                    ":workspace": name(&filter.workspace),
-                    ":project": name(&filter.project),
-                    ":limit": i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1,
-                };
-                statement.query_map(values, |row| Ok((Arc::new(read(row)?), row.get(2)?)))?.collect()
+            let after = page.after.as_deref().map(KeyCursor::parse).transpose()?;
+            let values = named_params! {
+                ":age": after.as_ref().map_or(i64::MAX, |cursor| nanos(cursor.created_at)),
+                ":id": after.as_ref().map_or("", |cursor| cursor.id.as_str()),
+                ":workspace": name(&filter.workspace),
+                ":project": name(&filter.project),
+                ":limit": i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1,
             };
-            let rows: Vec<_> = rows().map_err(|e: rusqlite::Error| failed(&e))?;
-            Ok(page_of(rows, page.limit))
+            let sql = "SELECT record, last_used_at FROM keys WHERE (created_at, id) < (:age, :id) \
+                 AND (:workspace IS NULL OR workspace = :workspace) AND (:project IS NULL OR project = :project) \
+                 ORDER BY created_at DESC, id DESC LIMIT :limit";
+            let mut items: Vec<_> = query(connection, sql, values, read)?.into_iter().map(Arc::new).collect();
+            let more = items.len() > page.limit;
+            items.truncate(page.limit);
+            let next = items.last().filter(|_| more).map(|record| KeyCursor::of(record).to_string());
+            Ok(PageOf { items, next })
         })
     }
 
@@ -105,7 +103,7 @@ impl KeyAdmin for SqliteStore {
             if record.expires_at.is_some_and(|end| now >= end) {
                 return Err(refused("This key has expired: make a new one."));
             }
-            record.old = (old_until > now).then_some(OldDigest { digest: record.digest, until: old_until });
+            record.old = Some(OldDigest { digest: record.digest, until: old_until });
             record.digest = new;
             Ok(record)
         })
@@ -150,10 +148,16 @@ fn put(connection: &Connection, record: &KeyRecord) -> rusqlite::Result<usize> {
     let home = &record.home;
     connection
         .prepare_cached(
-            "INSERT INTO keys (id, workspace, project, record) VALUES (?1, ?2, ?3, ?4) \
-             ON CONFLICT (id) DO UPDATE SET workspace = ?2, project = ?3, record = ?4",
+            "INSERT INTO keys (id, workspace, project, record, created_at) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (id) DO UPDATE SET workspace = ?2, project = ?3, record = ?4, created_at = ?5",
         )?
-        .execute(params![record.id.as_str(), home.workspace.as_str(), home.project.as_str(), kept])
+        .execute(params![
+            record.id.as_str(),
+            home.workspace.as_str(),
+            home.project.as_str(),
+            kept,
+            nanos(record.created_at)
+        ])
 }
 
 fn find(connection: &Connection, id: &KeyId) -> Found {

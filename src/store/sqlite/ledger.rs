@@ -13,8 +13,8 @@ use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageSi
 use crate::store::tables::{Page, PageOf};
 
 use super::columns::{UNITS, read_record, read_usage, select_records};
-use super::tables::{before, page_of};
-use super::{SqliteStore, failed};
+use super::tables::bad_cursor;
+use super::{SqliteStore, nanos, query};
 
 impl UsageSink for SqliteStore {
     fn open(&self, record: &UsageRecord) -> StoreFuture<StoreResult<()>> {
@@ -30,10 +30,17 @@ impl UsageStore for SqliteStore {
     fn records(&self, filter: RecordFilter, page: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
         self.0.readers.run(move |connection| {
             let mut condition = Condition::of(&filter);
-            condition.and("seq < ?", before(&page)?);
-            let sql = select_records(&format!("WHERE {} ORDER BY seq DESC LIMIT {}", condition.sql, page.limit + 1));
-            let rows = query(connection, &sql, condition.values, read_record)?;
-            Ok(page_of(rows, page.limit))
+            if let Some(cursor) = page.after.as_deref().map(Cursor::parse).transpose()? {
+                condition.sql.push_str(" AND (time, seq) < (?, ?)");
+                condition.values.extend([cursor.time.into(), cursor.seq.into()]);
+            }
+            let limit = page.limit.saturating_add(1);
+            let sql = select_records(&format!("WHERE {} ORDER BY time DESC, seq DESC LIMIT {limit}", condition.sql));
+            let mut rows = query(connection, &sql, params_from_iter(condition.values), read_record)?;
+            let more = rows.len() > page.limit;
+            rows.truncate(page.limit);
+            let next = rows.last().filter(|_| more).map(|(record, seq)| format!("{}-{seq}", nanos(record.time)));
+            Ok(PageOf { items: rows.into_iter().map(|(record, _)| record).collect(), next })
         })
     }
 
@@ -43,6 +50,21 @@ impl UsageStore for SqliteStore {
 
     fn posted(&self, wanted: PostedQuery) -> StoreFuture<StoreResult<Vec<(Timestamp, Amounts)>>> {
         self.0.readers.run(move |connection| posted(connection, &wanted))
+    }
+}
+
+/// Where a page of records ended.
+struct Cursor {
+    time: i64,
+    seq: i64,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> StoreResult<Self> {
+        let read = text
+            .split_once('-')
+            .and_then(|(time, seq)| Some(Self { time: time.parse().ok()?, seq: seq.parse().ok()? }));
+        read.ok_or_else(bad_cursor)
     }
 }
 
@@ -103,23 +125,6 @@ impl Condition {
     }
 }
 
-fn nanos(at: Timestamp) -> i64 {
-    i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)
-}
-
-fn query<T>(
-    connection: &Connection,
-    sql: &str,
-    values: Vec<Value>,
-    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-) -> StoreResult<Vec<T>> {
-    let rows = || {
-        let mut statement = connection.prepare_cached(sql)?;
-        statement.query_map(params_from_iter(values), read)?.collect()
-    };
-    rows().map_err(|e: rusqlite::Error| failed(&e))
-}
-
 fn usage(connection: &Connection, filter: &RecordFilter, by: &[GroupBy]) -> StoreResult<Vec<UsageRow>> {
     let groups: Vec<_> = by.iter().map(|g| column(*g)).collect();
     let sums: Vec<_> = UNITS.iter().map(|u| format!("coalesce(sum({u}), 0)")).collect();
@@ -136,7 +141,7 @@ fn usage(connection: &Connection, filter: &RecordFilter, by: &[GroupBy]) -> Stor
         sql.push_str(&format!(" GROUP BY {0} ORDER BY {0}", places.join(", ")));
     }
     let first = groups.len();
-    let rows = query(connection, &sql, condition.values, |row| {
+    let rows = query(connection, &sql, params_from_iter(condition.values), |row| {
         let count = |n: usize| row.get::<_, i64>(n).map(|n| n.max(0) as u64);
         Ok(UsageRow {
             group: (0..first).map(|n| row.get(n)).collect::<Result<_, _>>()?,
@@ -173,7 +178,7 @@ fn posted(connection: &Connection, wanted: &PostedQuery) -> StoreResult<Vec<(Tim
         let sums = COUNTED.map(|c| format!("coalesce(sum({c}), 0)"));
         format!("SELECT coalesce(max(time), 0), count(*), {} FROM ledger WHERE {}", sums.join(", "), condition.sql)
     };
-    let rows = query(connection, &sql, condition.values, |row| {
+    let rows = query(connection, &sql, params_from_iter(condition.values), |row| {
         let count = |n: usize| row.get::<_, i64>(n).map(|n| n.max(0) as u64);
         let amounts = Amounts {
             requests: count(1)?,

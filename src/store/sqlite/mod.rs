@@ -32,6 +32,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use crate::base::clock::Timestamp;
+
 use super::error::{StoreError, StoreErrorKind, StoreResult};
 
 use readers::Readers;
@@ -109,4 +111,20 @@ fn failed(error: &rusqlite::Error) -> StoreError {
         _ => StoreErrorKind::Unavailable,
     };
     StoreError::new(kind, format!("SQLite: {error}"))
+}
+
+/// All rows of a query.
+fn query<T>(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> StoreResult<Vec<T>> {
+    let rows = || connection.prepare_cached(sql)?.query_map(values, read)?.collect::<rusqlite::Result<Vec<T>>>();
+    rows().map_err(|e| failed(&e))
+}
+
+/// A time as it is stored.
+fn nanos(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -26,7 +26,9 @@ pub(super) fn lock(path: &Path) -> StoreResult<File> {
     let file = options.map_err(|e| refused(&beside, &format!("cannot be written: {e}")))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(refused(path, "is in use by another process; stop that one, or use postgres://")),
+        Err(TryLockError::WouldBlock) => {
+            Err(refused(path, "is in use by another process; stop that one, or use postgres://"))
+        }
         Err(TryLockError::Error(e)) => Err(refused(&beside, &format!("cannot be locked: {e}"))),
     }
 }
@@ -61,8 +63,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<u
     };
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (owner, version) = (number("application_id").map_err(told)?, number("user_version").map_err(told)?);
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(told)?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(told)?;
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     if owner != APPLICATION_ID && (owner != 0 || tables != 0) {
         return Err(refused(path, "belongs to another program; name another file"));

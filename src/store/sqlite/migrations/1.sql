@@ -1,28 +1,20 @@
 -- Times are nanoseconds since the epoch, money is nano-dollars.
 
 CREATE TABLE keys (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT,
-  id TEXT NOT NULL UNIQUE,
+  id TEXT PRIMARY KEY,
+  created_at INTEGER NOT NULL,
   workspace TEXT NOT NULL,
   project TEXT NOT NULL,
   -- the record as JSON, last_used_at left out
   record TEXT NOT NULL,
   last_used_at INTEGER
-) STRICT;
-CREATE INDEX keys_of ON keys (workspace, project);
+) STRICT, WITHOUT ROWID;
+CREATE INDEX keys_by_age ON keys (created_at, id);
 
 CREATE TABLE limits (
-  scope TEXT NOT NULL,
-  place INTEGER NOT NULL,
-  modality TEXT,
-  model TEXT,
-  measure TEXT NOT NULL,
-  per TEXT,
-  amount INTEGER NOT NULL,
-  mode TEXT NOT NULL,
-  alert_at TEXT NOT NULL,
-  on_store_failure TEXT,
-  PRIMARY KEY (scope, place)
+  scope TEXT PRIMARY KEY,
+  -- the whole set, as a JSON array
+  limits TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE ledger (
@@ -66,6 +58,7 @@ CREATE TABLE ledger (
   -- the amounts held while it runs, as JSON
   held TEXT
 ) STRICT;
+CREATE INDEX ledger_by_age ON ledger (time);
 CREATE INDEX ledger_of ON ledger (workspace, time);
 CREATE INDEX ledger_request ON ledger (request_id);
 
