@@ -47,6 +47,7 @@
 //! | `config` | [`Config`], the TOML file of the gateway | toml |
 //! | `sqlite` | [`SqliteStore`]: keys, limits, ledger in one file | rusqlite with SQLite's C source |
 //! | `testing` | `store::contract` | |
+//! | `tracing` | events for operators, under the target `kancy` | tracing |
 //! | `full` | all of these | |
 
 #![forbid(unsafe_code)]
