@@ -55,6 +55,13 @@ impl Usage {
         videos: 0,
     };
 
+    /// Whether one answer can have used this: a billion of a unit is a vendor's mistake, and must not eat up a limit.
+    pub fn is_credible(&self) -> bool {
+        const MOST: u64 = 1_000_000_000;
+        let most = Self { input_tokens: MOST, output_tokens: MOST, ..*self };
+        self.min(&most) == *self
+    }
+
     /// The sum, unit by unit; saturates.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {

@@ -174,9 +174,11 @@ impl Output {
         }
     }
 
-    /// Usage as the vendor reports it; a later report replaces an earlier one.
+    /// Usage as the vendor reports it; a later report replaces an earlier one. What no answer can come to is not believed.
     pub fn report(&mut self, usage: Usage) {
-        self.usage = Some(usage);
+        if usage.is_credible() {
+            self.usage = Some(usage);
+        }
     }
 
     /// What has been delivered so far, by our own count: the ground of an estimate.
