@@ -99,3 +99,14 @@ impl Usage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vendors_slip_by_powers_of_ten_is_not_credible() {
+        assert!(Usage { input_tokens: 2_000_000, output_tokens: 400_000, ..Usage::NONE }.is_credible());
+        assert!(!Usage { output_tokens: 10_u64.pow(18), ..Usage::NONE }.is_credible());
+    }
+}
