@@ -124,6 +124,15 @@ impl Meter {
         self.state().learnt.failure.get_or_insert((error.code(), error.origin()));
     }
 
+    /// The vendor's answer ended before its finish, which the caller is told by `error`.
+    pub(crate) fn cut_short(&self, error: &Error) {
+        let learnt = &mut self.state().learnt;
+        if learnt.failure.is_none() {
+            learnt.failure = Some((error.code(), error.origin()));
+            learnt.cut_short = true;
+        }
+    }
+
     /// The status that the caller gets.
     pub(crate) fn status(&self, status: u16) {
         self.state().learnt.status = Some(status);
