@@ -40,6 +40,7 @@ pub use domain::usage::Usage;
 pub use http::meter::{Abandoned, Meter};
 pub use metering::{Closing, MeteringLayer};
 pub use provider::registry::Registry;
+pub use quota::QuotaLayer;
 pub use route::{Drain, ProviderRouteService};
 pub use store::error::{StoreError, StoreErrorKind};
 pub use store::keys::{KeyAdmin, KeyFilter, KeyStore};
