@@ -38,6 +38,7 @@ pub use domain::model::{Catalog, ModelTerms};
 pub use domain::record::{Outcome, UsageRecord};
 pub use domain::usage::Usage;
 pub use http::meter::{Abandoned, Meter};
+pub use inspect::InspectLayer;
 pub use metering::{Closing, MeteringLayer};
 pub use provider::registry::Registry;
 pub use quota::QuotaLayer;

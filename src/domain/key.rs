@@ -171,7 +171,7 @@ fn checksum(body: &str) -> [u8; CRC] {
 }
 
 /// CRC-32 (IEEE 802.3), bit by bit over a table of sixteen.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0xEDB8_8320;
     let mut table = [0u32; 16];
     for (i, slot) in (0u32..).zip(&mut table) {

@@ -32,6 +32,13 @@ pub(crate) fn set_request_id(headers: &mut HeaderMap, id: &RequestId) {
     }
 }
 
+/// The vendor's own id of a request, under the names that vendors give it.
+pub fn upstream_request_id(headers: &HeaderMap) -> Option<&str> {
+    const NAMES: [&str; 6] =
+        ["x-request-id", "request-id", "apim-request-id", "x-dashscope-call-gateway", "trace-id", "x-tt-logid"];
+    NAMES.iter().find_map(|name| headers.get(*name)?.to_str().ok().filter(|id| (1..=256).contains(&id.len())))
+}
+
 /// Whether the request speaks gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))

@@ -16,7 +16,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Code, Error};
 use crate::base::store_future::StoreFuture;
 use crate::http::body::{CallBody, ResponseBody};
-use crate::http::headers::DROPPED;
+use crate::http::headers::{DROPPED, upstream_request_id};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 use crate::provider::traits::{Decoder, Target};
@@ -113,6 +113,9 @@ impl<C: VendorClient> RouteFuture<C> {
                 Step::Calling(call) => {
                     let response = ready!(call.as_mut().poll(cx)).map_err(|e| transport_failure(&*e))?;
                     let (parts, body) = response.into_parts();
+                    if let Some(id) = upstream_request_id(&parts.headers) {
+                        trip.meter.upstream_request_id(id.into());
+                    }
                     if parts.status.is_success() {
                         Self::prime(trip, Some(body), &parts)?
                     } else {

@@ -1,1 +1,274 @@
-//! wire: peek.
+//! One pass over a JSON request body: is it sound, and what does it ask for?
+//!
+//! [`peek`] checks the whole body against the grammar and reads [`Facts`] on the way, without building a tree and
+//! without joining the pieces that arrived. The bytes stay as they are: a vendor is sent what the caller wrote. So
+//! whatever could be read in two ways is refused here: a top-level key that stands twice, half a surrogate pair, text
+//! behind the object. What the facts say is then what the vendor reads as well.
+//!
+//! ```
+//! use kancy::wire::peek::peek;
+//!
+//! # fn main() -> Result<(), kancy::Error> {
+//! let pieces = [r#"{"model":"gpt"#.into(), r#"-4o","stream":true}"#.into()];
+//! let facts = peek(&pieces)?;
+//! let model = facts.model.unwrap();
+//! assert_eq!((model.value.as_str(), model.at), ("gpt-4o", 9..17));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Failure
+//! `invalid_json` for a body that is no sound JSON object. `invalid_parameter` for a field of the wrong type, once the
+//! whole body is known to be sound.
+
+mod media;
+mod name;
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use bytes::Bytes;
+
+use crate::base::error::Error;
+
+use super::facts::{Facts, Located, StreamOptions, wrong};
+use super::json::{shown, whole};
+use super::scan::Scan;
+use name::Name;
+
+/// More top-level members than any request of this API could have.
+const MAX_MEMBERS: usize = 1_024;
+
+/// Checks a JSON body and reads its facts.
+///
+/// # Errors
+/// `invalid_json` with the byte at fault; `invalid_parameter` with the field at fault.
+pub fn peek(pieces: &[Bytes]) -> Result<Facts, Error> {
+    let body_bytes = pieces.iter().map(|p| p.len() as u64).sum();
+    let mut peek = Peek {
+        scan: Scan::new(pieces)?,
+        facts: Facts { body_bytes, ..Facts::default() },
+        fault: None,
+        seen: Vec::new(),
+        hasher: RandomState::new(),
+    };
+    peek.object()?;
+    match peek.fault {
+        Some(fault) => Err(fault),
+        None => Ok(peek.facts),
+    }
+}
+
+struct Peek<'a> {
+    scan: Scan<'a>,
+    facts: Facts,
+    /// The first field of a wrong type.
+    fault: Option<Error>,
+    /// Hashes of the top-level keys so far.
+    seen: Vec<u64>,
+    hasher: RandomState,
+}
+
+impl Peek<'_> {
+    fn object(&mut self) -> Result<(), Error> {
+        match self.scan.value()? {
+            b'{' => self.facts.object_at = self.scan.offset(),
+            0xef => return Err(self.scan.bad("it starts with a byte order mark instead of an object")),
+            _ => return Err(self.scan.bad("it must be an object in braces")),
+        }
+        self.scan.enter()?;
+        let (mut first, mut key) = (true, Vec::new());
+        while self.scan.more(b'}', &mut first)? {
+            self.facts.has_members = true;
+            key.clear();
+            self.scan.key(|run| key.extend_from_slice(run))?;
+            let key = utf8(&key);
+            self.once(key)?;
+            self.member(key)?;
+        }
+        self.scan.end()
+    }
+
+    /// Refuses a key that was there before: one reader would take the first, another the last.
+    fn once(&mut self, key: &str) -> Result<(), Error> {
+        let hash = self.hasher.hash_one(key);
+        if self.seen.contains(&hash) {
+            return Err(self.scan.bad(&format!("the key `{}` stands twice", shown(key))).param(shown(key)));
+        }
+        if self.seen.len() == MAX_MEMBERS {
+            return Err(self.scan.bad("it has more than 1024 members"));
+        }
+        self.seen.push(hash);
+        Ok(())
+    }
+
+    fn member(&mut self, key: &str) -> Result<(), Error> {
+        if self.scan.value()? == b'n' {
+            let at = self.scan.literal("null")?;
+            self.facts.nulls.push(Located { value: key.to_owned(), at });
+            return Ok(());
+        }
+        match key {
+            "model" => self.facts.model = self.text("model")?,
+            "stream" => self.facts.stream = self.flag("stream")?,
+            "store" => self.facts.store = self.flag("store")?,
+            "stream_options" => self.facts.stream_options = self.stream_options()?,
+            "max_tokens" => self.facts.max_tokens = self.count("max_tokens")?,
+            "max_completion_tokens" => self.facts.max_completion_tokens = self.count("max_completion_tokens")?,
+            "max_output_tokens" => self.facts.max_output_tokens = self.count("max_output_tokens")?,
+            "n" => self.facts.n = self.count("n")?,
+            "size" => self.facts.size = self.text("size")?.map(|t| t.value),
+            "quality" => self.facts.quality = self.text("quality")?.map(|t| t.value),
+            "resolution" => self.facts.resolution = self.text("resolution")?.map(|t| t.value),
+            "mode" => self.facts.mode = self.text("mode")?.map(|t| t.value),
+            "audio" | "generate_audio" => self.audio()?,
+            "seconds" => self.seconds("seconds")?,
+            "duration" => self.seconds("duration")?,
+            "input" => self.input()?,
+            "messages" => self.messages()?,
+            "tools" => self.tools()?,
+            "web_search_options" => {
+                self.unbounded("web_search_options");
+                self.scan.skip()?;
+            }
+            "service_tier" => self.service_tier()?,
+            // A format in an object, as chat has it, is the vendor's matter.
+            "response_format" if self.scan.value()? == b'"' => {
+                self.facts.response_format = self.text("response_format")?.map(|t| t.value);
+            }
+            _ => self.scan.skip()?,
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<Option<Located<String>>, Error> {
+        if self.scan.value()? != b'"' {
+            return self.wrong(field, "a string").map(|()| None);
+        }
+        let mut text = Vec::new();
+        let at = self.scan.string(|run| text.extend_from_slice(run))?;
+        Ok(Some(Located { value: String::from_utf8(text).unwrap_or_default(), at }))
+    }
+
+    fn flag(&mut self, field: &'static str) -> Result<Option<Located<bool>>, Error> {
+        let at = match self.scan.value()? {
+            b't' => self.scan.literal("true")?,
+            b'f' => self.scan.literal("false")?,
+            _ => return self.wrong(field, "true or false").map(|()| None),
+        };
+        Ok(Some(Located { value: at.len() == "true".len(), at }))
+    }
+
+    fn count(&mut self, field: &'static str) -> Result<Option<Located<u64>>, Error> {
+        const MUST: &str = "a whole number from 1 to 2^53";
+        if !matches!(self.scan.value()?, b'-' | b'0'..=b'9') {
+            return self.wrong(field, MUST).map(|()| None);
+        }
+        let start = self.scan.offset();
+        let number = self.scan.number()?.filter(|number| *number > 0);
+        if number.is_none() {
+            self.fault(field, MUST);
+        }
+        Ok(number.map(|value| Located { value, at: start..self.scan.offset() }))
+    }
+
+    fn seconds(&mut self, field: &'static str) -> Result<(), Error> {
+        let number = match self.scan.value()? {
+            b'-' | b'0'..=b'9' => self.scan.number()?,
+            b'"' => {
+                let mut text = Name::default();
+                self.scan.string(|run| text.push(run))?;
+                text.get().and_then(whole)
+            }
+            _ => return self.wrong(field, "a whole number of seconds"),
+        };
+        match number.filter(|number| *number > 0) {
+            None => self.fault(field, "a whole number of seconds, at least 1"),
+            // Which of the two a vendor would take is not ours to guess.
+            Some(_) if self.facts.seconds.is_some() => self.fault(field, "left out where the other one is given"),
+            Some(number) => self.facts.seconds = Some(number),
+        }
+        Ok(())
+    }
+
+    fn audio(&mut self) -> Result<(), Error> {
+        match self.scan.value()? {
+            b't' | b'f' => {
+                let asked = self.flag("audio")?.is_some_and(|flag| flag.value);
+                self.facts.audio = Some(asked || self.facts.audio == Some(true));
+                Ok(())
+            }
+            _ => self.scan.skip(),
+        }
+    }
+
+    fn stream_options(&mut self) -> Result<Option<Located<StreamOptions>>, Error> {
+        if self.scan.value()? != b'{' {
+            return self.wrong("stream_options", "an object").map(|()| None);
+        }
+        let start = self.scan.offset();
+        self.scan.enter()?;
+        let mut value = StreamOptions { inside: self.scan.offset(), is_empty: true, ..StreamOptions::default() };
+        let mut first = true;
+        while self.scan.more(b'}', &mut first)? {
+            value.is_empty = false;
+            let mut key = Name::default();
+            self.scan.key(|run| key.push(run))?;
+            match key.get() {
+                Some("include_usage") => self.include_usage(&mut value)?,
+                _ => self.scan.skip()?,
+            }
+        }
+        Ok(Some(Located { value, at: start..self.scan.offset() }))
+    }
+
+    fn include_usage(&mut self, options: &mut StreamOptions) -> Result<(), Error> {
+        const FIELD: &str = "stream_options.include_usage";
+        if options.include_usage_at.is_some() {
+            return Err(self.scan.bad("the key `include_usage` stands twice").param(FIELD));
+        }
+        let found = match self.scan.value()? {
+            b'n' => (None, self.scan.literal("null")?),
+            _ => match self.flag(FIELD)? {
+                Some(flag) => (Some(flag.value), flag.at),
+                None => return Ok(()),
+            },
+        };
+        options.include_usage = found.0;
+        options.include_usage_at = Some((found.1.start, found.1.end));
+        Ok(())
+    }
+
+    fn service_tier(&mut self) -> Result<(), Error> {
+        let mut tier = Name::default();
+        match self.scan.value()? {
+            b'"' => self.scan.string(|run| tier.push(run)).map(drop)?,
+            _ => self.scan.skip()?,
+        }
+        if !matches!(tier.get(), Some("auto" | "default" | "flex")) {
+            self.unbounded("service_tier");
+        }
+        Ok(())
+    }
+
+    /// Notes the first feature that has no bound.
+    fn unbounded(&mut self, feature: impl Into<String>) {
+        self.facts.unbounded.get_or_insert_with(|| feature.into());
+    }
+
+    /// Goes past a value of the wrong type, and notes it.
+    fn wrong(&mut self, field: &'static str, must: &str) -> Result<(), Error> {
+        self.scan.skip()?;
+        self.fault(field, must);
+        Ok(())
+    }
+
+    fn fault(&mut self, field: &'static str, must: &str) {
+        self.fault.get_or_insert_with(|| wrong(field, must));
+    }
+}
+
+/// The runs of a string, put together: the scanner has checked them.
+fn utf8(text: &[u8]) -> &str {
+    std::str::from_utf8(text).unwrap_or_default()
+}

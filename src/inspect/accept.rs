@@ -1,0 +1,258 @@
+//! What a request must be like to pass.
+
+use std::sync::Arc;
+
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Method, request};
+
+use crate::base::error::{Code, Error};
+use crate::domain::caller::Caller;
+use crate::domain::endpoint::Endpoint;
+use crate::domain::modality::Modality;
+use crate::domain::model::{Catalog, ModelTerms};
+use crate::http::body::Segments;
+use crate::http::call::{Call, Facts};
+use crate::http::meter::Meter;
+use crate::wire::json::shown;
+use crate::wire::{multipart, peek};
+
+/// The layer's settings.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) catalog: Option<Arc<dyn Catalog>>,
+    pub(super) max_body_bytes: usize,
+    pub(super) max_upload_bytes: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { catalog: None, max_body_bytes: 32 << 20, max_upload_bytes: 25 << 20 }
+    }
+}
+
+/// What a request's head says of its body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// The most bytes that are collected.
+    pub(super) max_bytes: usize,
+    /// The model route and how its body is written; `None` for a request that is not inspected.
+    route: Option<(Endpoint, Format)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Format {
+    Json,
+    Multipart,
+}
+
+impl Rules {
+    /// Looks at the head, before any byte of the body.
+    pub(super) fn plan(&self, head: &request::Parts) -> Result<Plan, Error> {
+        let endpoint = Endpoint::of(head.uri.path()).filter(|_| head.method == Method::POST);
+        let max_bytes = match endpoint {
+            Some(Endpoint::Transcriptions | Endpoint::Translations) => self.max_upload_bytes,
+            _ => self.max_body_bytes,
+        };
+        let route = match endpoint {
+            Some(endpoint) => Some((endpoint, format(endpoint, &head.headers)?)),
+            None => None,
+        };
+        match head.headers.get(CONTENT_LENGTH).map(|length| length.to_str().unwrap_or_default().parse::<u64>()) {
+            Some(Ok(length)) if length > max_bytes as u64 => Err(too_large(max_bytes)),
+            _ => Ok(Plan { max_bytes, route }),
+        }
+    }
+
+    /// Reads the collected body and puts the `Call` into the extensions.
+    pub(super) fn inspect(&self, plan: Plan, head: &mut request::Parts, segments: &Segments) -> Result<(), Error> {
+        let Some((endpoint, format)) = plan.route else { return Ok(()) };
+        let facts = match format {
+            Format::Json => peek::peek(segments.pieces())?,
+            Format::Multipart => multipart::read(segments.pieces(), content_type(&head.headers))?,
+        };
+        let terms = match (&self.catalog, &facts.model) {
+            (Some(catalog), Some(model)) => catalog.terms(&model.value),
+            _ => None,
+        };
+        let call = Call::new(endpoint, facts, segments.clone(), terms);
+        if let Some(meter) = head.extensions.get::<Meter>() {
+            meter.identify(&call);
+        }
+        if self.catalog.is_some() {
+            admit(&call, head.extensions.get::<Caller>())?;
+        }
+        if endpoint == Endpoint::ChatCompletions {
+            call.facts().require_messages()?;
+        }
+        head.extensions.insert(call);
+        Ok(())
+    }
+}
+
+/// Whether the model is there, is allowed to the caller, and fits the route.
+fn admit(call: &Call, caller: Option<&Caller>) -> Result<(), Error> {
+    let Facts { model: Some(model), .. } = call.facts() else {
+        let message = "Name the model: the field `model` is missing. GET /v1/models lists what this key may use.";
+        return Err(Error::new(Code::MissingParameter, message).param("model"));
+    };
+    let id = shown(&model.value);
+    let Some(terms) = call.terms() else {
+        let message = format!("The model `{id}` does not exist. GET /v1/models lists what this key may use.");
+        return Err(Error::new(Code::ModelNotFound, message).param("model"));
+    };
+    if caller.is_some_and(|caller| !caller.may_use(&terms.id, terms.modality)) {
+        let message = format!(
+            "This key may not use the model `{id}`. GET /v1/models lists what it may use; ask for a wider key."
+        );
+        return Err(Error::new(Code::InsufficientPermissions, message).param("model"));
+    }
+    if terms.modality != call.endpoint().modality() {
+        return Err(misrouted(&id, terms));
+    }
+    Ok(())
+}
+
+fn misrouted(id: &str, terms: &ModelTerms) -> Error {
+    let routes: Vec<_> =
+        Endpoint::ALL.into_iter().filter(|e| e.modality() == terms.modality).map(Endpoint::path).collect();
+    let modality = terms.modality;
+    let article = if matches!(modality, Modality::Image | Modality::Embedding) { "an" } else { "a" };
+    let message = format!("The model `{id}` is {article} {modality} model: use POST {}.", routes.join(" or "));
+    Error::new(Code::InvalidParameter, message).param("model")
+}
+
+/// How the route's body is written, if the headers say that it is written in a way that the route takes.
+fn format(endpoint: Endpoint, headers: &HeaderMap) -> Result<Format, Error> {
+    let plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+        return Err(Error::new(Code::InvalidParameter, "Compressed requests are not read: send the body as it is."));
+    }
+    let media_type = content_type(headers).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let format = match media_type.as_str() {
+        "" | "application/json" => Some(Format::Json),
+        "multipart/form-data" => Some(Format::Multipart),
+        other => other.ends_with("+json").then_some(Format::Json),
+    };
+    let taken: &[Format] = match endpoint {
+        Endpoint::Transcriptions | Endpoint::Translations => &[Format::Multipart],
+        Endpoint::ImageEdits | Endpoint::Videos => &[Format::Json, Format::Multipart],
+        _ => &[Format::Json],
+    };
+    format.filter(|format| taken.contains(format)).ok_or_else(|| {
+        let names: Vec<_> = taken.iter().map(|format| format.media_type()).collect();
+        let message = format!("This content-type is not taken here: send `{}`.", names.join("` or `"));
+        Error::new(Code::InvalidParameter, message)
+    })
+}
+
+impl Format {
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Multipart => "multipart/form-data",
+        }
+    }
+}
+
+/// The content type; text that is no ASCII is none that is known.
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"))
+}
+
+pub(super) fn too_large(max_bytes: usize) -> Error {
+    let message = format!("The body is larger than {max_bytes} bytes: shorten it, or give media by URL.");
+    Error::new(Code::RequestTooLarge, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::caller::{Home, ModelPatterns};
+    use crate::domain::name::Name;
+    use crate::domain::record::Outcome;
+    use crate::http::finish::Ended;
+    use crate::http::meter::Abandoned;
+    use bytes::Bytes;
+    use http::Request;
+
+    /// One text model, `gpt-4o`, and one image model, `vendor/image:1`.
+    #[derive(Debug)]
+    struct Two;
+
+    impl Catalog for Two {
+        fn terms(&self, id: &str) -> Option<Arc<ModelTerms>> {
+            let modality = match id {
+                "gpt-4o" => Modality::Text,
+                "vendor/image:1" => Modality::Image,
+                _ => return None,
+            };
+            Some(Arc::new(ModelTerms::new(id, modality)))
+        }
+    }
+
+    fn caller(models: &str, modality: Modality) -> Caller {
+        let name = |text| Name::new(text).unwrap();
+        let home = Home { workspace: name("acme"), project: name("site"), team: None, environment: None };
+        let models = ModelPatterns::new(vec![models.to_owned()]).unwrap();
+        Caller::new("id".into(), None, home, models, Arc::from([modality]))
+    }
+
+    /// What becomes of a body that `caller` posts to `path`, and the meter that watched.
+    fn inspect(path: &str, caller: Caller, body: &str) -> (Result<(), Error>, Meter) {
+        let rules = Rules { catalog: Some(Arc::new(Two)), ..Rules::default() };
+        let meter = Meter::new(Abandoned::Seen);
+        let (mut head, ()) = Request::post(path).body(()).unwrap().into_parts();
+        head.extensions.insert(caller);
+        head.extensions.insert(meter.clone());
+        let plan = rules.plan(&head).unwrap();
+        let result = rules.inspect(plan, &mut head, &Segments::from(Bytes::copy_from_slice(body.as_bytes())));
+        assert_eq!(head.extensions.get::<Call>().is_some(), result.is_ok());
+        (result, meter)
+    }
+
+    const CHAT: &str = "/v1/chat/completions";
+
+    fn chat(model: &str) -> String {
+        format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}]}}"#)
+    }
+
+    #[test]
+    fn a_model_that_is_not_registered_is_unknown_even_to_a_key_that_may_use_nothing() {
+        let (result, _) = inspect(CHAT, caller("none", Modality::Video), &chat("gpt-5"));
+        assert_eq!(result.unwrap_err().code(), Code::ModelNotFound);
+    }
+
+    #[test]
+    fn a_registered_model_that_the_key_may_not_use_is_refused_by_name_and_by_modality() {
+        for caller in [caller("claude-*", Modality::Text), caller("*", Modality::Image)] {
+            let (result, meter) = inspect(CHAT, caller, &chat("gpt-4o"));
+            assert_eq!(result.unwrap_err().code(), Code::InsufficientPermissions);
+            assert_eq!(&*meter.learnt().terms.unwrap().id, "gpt-4o");
+        }
+    }
+
+    #[test]
+    fn a_model_of_another_modality_is_told_its_route() {
+        let (result, _) = inspect(CHAT, caller("*", Modality::Image), &chat("vendor/image:1"));
+        let error = result.unwrap_err();
+        assert_eq!((error.code(), error.param_name()), (Code::InvalidParameter, Some("model")));
+        assert!(error.message().contains("an image model: use POST /v1/images/generations or"), "{error}");
+    }
+
+    #[test]
+    fn a_call_that_passes_is_known_to_the_meter() {
+        let (result, meter) = inspect(CHAT, caller("gpt-4o", Modality::Text), &chat("gpt-4o"));
+        result.unwrap();
+        assert_eq!(meter.learnt().terms.unwrap().modality, Modality::Text);
+        assert_ne!(meter.book(Ended::Dropped).outcome, Outcome::Refused);
+    }
+
+    #[test]
+    fn a_strange_model_id_is_shown_short_and_without_control_characters() {
+        let id = format!(r"x\r\nset-cookie: a\u0000{}", "y".repeat(10_000));
+        let (result, _) = inspect(CHAT, caller("*", Modality::Text), &chat(&id));
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), Code::ModelNotFound);
+        assert!(error.message().len() < 200 && !error.message().contains(char::is_control), "{error}");
+    }
+}

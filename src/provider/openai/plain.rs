@@ -1,0 +1,186 @@
+//! One JSON body, passed through: its pieces go on as they come, and `usage` is read on the side.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::base::error::{Code, Error};
+use crate::domain::usage::Usage;
+use crate::provider::traits::Output;
+use crate::wire::members::{Event, Members};
+use crate::wire::vendor_error::is_truthy;
+
+use super::dialect::Dialect;
+use super::{fault, usage};
+
+/// So much of an answer is held back until it is plain that it is none of those errors that come as a success.
+const HELD: usize = 4 * 1024;
+
+/// A member longer than this is not read.
+const LONGEST_MEMBER: usize = 64 * 1024;
+
+pub(super) struct Plain {
+    dialect: Dialect,
+    counts_output: bool,
+    members: Members,
+    /// What came so far; `None` once it has been let go.
+    held: Option<Vec<Bytes>>,
+    /// The member that is being read, and its bytes so far.
+    wanted: Option<(Wanted, Vec<u8>)>,
+    in_choices: bool,
+    has_choices: bool,
+    reported: bool,
+    passed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Usage,
+    ChoiceUsage,
+    Error,
+    BaseResp,
+}
+
+impl Plain {
+    pub(super) fn new(dialect: Dialect, counts_output: bool) -> Self {
+        Self {
+            dialect,
+            counts_output,
+            members: Members::new(if dialect.nests_usage() { 3 } else { 1 }),
+            held: Some(Vec::new()),
+            wanted: None,
+            in_choices: false,
+            has_choices: false,
+            reported: false,
+            passed: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
+        let base = self.members.offset();
+        let (mut at, mut from) = (0, 0);
+        while let Some(event) = self.members.next(&piece, &mut at) {
+            match event {
+                Event::Begin { depth, value_at, .. } => {
+                    if self.begin(depth, value_at) {
+                        from = value_at - base;
+                    }
+                }
+                Event::End { depth, value_end } => {
+                    // A number's end shows in the byte behind it, which may stand in the next piece.
+                    let tail = piece.get(from..value_end.saturating_sub(base)).unwrap_or_default();
+                    self.end(depth, tail, out)?;
+                }
+            }
+        }
+        if let Some((_, bytes)) = &mut self.wanted {
+            bytes.extend_from_slice(&piece[from.min(piece.len())..]);
+            if bytes.len() > LONGEST_MEMBER {
+                self.wanted = None;
+            }
+        }
+        if self.members.is_no_object() {
+            return Err(unreadable());
+        }
+        self.pass(piece, out);
+        if self.members.is_closed() {
+            self.release(out);
+            out.complete();
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
+        // Nothing has gone out of an answer that broke off while it was held back: it can still fail as a whole.
+        if self.held.is_some() && !self.members.is_closed() {
+            return Err(unreadable());
+        }
+        self.release(out);
+        Ok(())
+    }
+
+    /// A member begins: whether it is one to read.
+    fn begin(&mut self, depth: usize, value_at: usize) -> bool {
+        if self.wanted.is_some() {
+            return false;
+        }
+        let key = self.members.key();
+        if depth == 1 {
+            self.in_choices = key == "choices";
+            self.has_choices |= self.in_choices;
+        }
+        // Further on, the answer has gone out already, or would have had the pieces been smaller.
+        let may_fail = value_at <= HELD;
+        let wanted = match (depth, &*key) {
+            (1, "usage") => Wanted::Usage,
+            (3, "usage") if self.in_choices && !self.reported => Wanted::ChoiceUsage,
+            (1, "error") if may_fail && !self.has_choices => Wanted::Error,
+            (1, "base_resp") if may_fail => Wanted::BaseResp,
+            _ => return false,
+        };
+        self.wanted = Some((wanted, Vec::new()));
+        true
+    }
+
+    fn end(&mut self, depth: usize, tail: &[u8], out: &mut Output) -> Result<(), Error> {
+        let is_its_own = |wanted| depth == if wanted == Wanted::ChoiceUsage { 3 } else { 1 };
+        let Some((wanted, mut bytes)) = self.wanted.take_if(|(wanted, _)| is_its_own(*wanted)) else { return Ok(()) };
+        if bytes.len() + tail.len() > LONGEST_MEMBER {
+            return Ok(());
+        }
+        bytes.extend_from_slice(tail);
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        match wanted {
+            Wanted::Usage | Wanted::ChoiceUsage => {
+                if let Some(used) = usage::read(&value) {
+                    self.reported |= wanted == Wanted::Usage;
+                    out.report(used);
+                }
+            }
+            Wanted::Error if is_truthy(&value) => return Err(self.fault("error", value)),
+            Wanted::BaseResp if value.get("status_code").and_then(Value::as_i64).is_some_and(|code| code != 0) => {
+                return Err(self.fault("base_resp", value));
+            }
+            Wanted::Error | Wanted::BaseResp => {}
+        }
+        Ok(())
+    }
+
+    fn fault(&self, key: &str, value: Value) -> Error {
+        fault::of_event(self.dialect, serde_json::json!({ key: value }).to_string().as_bytes())
+    }
+
+    fn pass(&mut self, piece: Bytes, out: &mut Output) {
+        self.passed += piece.len() as u64;
+        match &mut self.held {
+            Some(held) => {
+                held.push(piece);
+                let undecided =
+                    self.wanted.as_ref().is_some_and(|(wanted, _)| matches!(wanted, Wanted::Error | Wanted::BaseResp));
+                if self.members.offset() > HELD && !undecided {
+                    self.release(out);
+                }
+            }
+            None => {
+                out.write(piece);
+                out.deliver(self.delivered());
+            }
+        }
+    }
+
+    fn release(&mut self, out: &mut Output) {
+        if let Some(held) = self.held.take() {
+            held.into_iter().for_each(|piece| out.write(piece));
+            out.deliver(self.delivered());
+        }
+    }
+
+    /// By our own count: a token is some four bytes.
+    fn delivered(&self) -> Usage {
+        let tokens = if self.counts_output { self.passed.div_ceil(4) } else { 0 };
+        Usage { output_tokens: tokens, ..Usage::NONE }
+    }
+}
+
+fn unreadable() -> Error {
+    Error::provider(Code::ProviderError, "The provider's answer is not the JSON object that it should be.")
+}

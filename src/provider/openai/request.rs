@@ -1,0 +1,260 @@
+//! The vendor's request: the caller's bytes with a few splices.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request};
+
+use crate::base::error::{Code, Error};
+use crate::domain::endpoint::Endpoint;
+use crate::http::body::{CallBody, Segments};
+use crate::http::call::Call;
+use crate::provider::traits::{Credential, Target};
+use crate::wire::members::{Event, Members};
+use crate::wire::splice::splice;
+
+use super::dialect::Dialect;
+
+/// New bytes for a place of the body; an empty place inserts.
+type Edit = (Range<usize>, Bytes);
+
+/// The request, and what was left out of it.
+pub(super) fn encode(
+    dialect: Dialect,
+    call: &Call,
+    target: &Target,
+) -> Result<(Request<CallBody>, Vec<&'static str>), Error> {
+    let Some(path) = dialect.path(call.endpoint()) else {
+        return Err(Error::new(
+            Code::ProviderModelUnavailable,
+            format!("Providers of the kind {} do not serve {} here.", dialect.kind(), call.endpoint().path()),
+        ));
+    };
+    let mut edits = Edits::new(call, target);
+    if call.endpoint() == Endpoint::ChatCompletions {
+        edits.chat(dialect);
+    }
+    let (body, dropped) = edits.done();
+    let mut request = Request::new(CallBody::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.url(path)?;
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        ACCEPT,
+        HeaderValue::from_static(if call.streams() { "text/event-stream" } else { "application/json" }),
+    );
+    if let Credential::ApiKey(key) = target.credential.credential() {
+        headers.insert(AUTHORIZATION, bearer(key.expose())?);
+    }
+    Ok((request, dropped))
+}
+
+fn bearer(key: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
+        Error::provider(
+            Code::ProviderAuthError,
+            "The gateway's credential for this provider is not usable; its operator has to correct it.",
+        )
+        .cause("the credential cannot stand in a header")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A top-level member: its key (quote included) and its value.
+struct Member {
+    key: String,
+    key_at: usize,
+    value: Range<usize>,
+}
+
+/// What the facts do not tell: found only where a dialect makes it matter.
+#[derive(Default)]
+struct Layout {
+    members: Vec<Member>,
+    /// The values of the messages' `role`.
+    roles: Vec<Range<usize>>,
+}
+
+impl Layout {
+    fn of(body: &Segments, roles: bool) -> Self {
+        let mut scanner = Members::new(if roles { 3 } else { 1 });
+        let mut layout = Self::default();
+        let mut role_at = None;
+        for piece in body.pieces() {
+            let mut at = 0;
+            while let Some(event) = scanner.next(piece, &mut at) {
+                match event {
+                    Event::Begin { depth: 1, key_at, value_at } => {
+                        layout.members.push(Member {
+                            key: scanner.key().into_owned(),
+                            key_at,
+                            value: value_at..value_at,
+                        });
+                    }
+                    Event::End { depth: 1, value_end } => {
+                        layout.members.last_mut().into_iter().for_each(|member| member.value.end = value_end);
+                    }
+                    Event::Begin { depth: 3, value_at, .. } => {
+                        let in_messages = layout.members.last().is_some_and(|member| member.key == "messages");
+                        role_at = (in_messages && scanner.key() == "role").then_some(value_at);
+                    }
+                    Event::End { depth: 3, value_end } => layout.roles.extend(role_at.take().map(|at| at..value_end)),
+                    _ => {}
+                }
+            }
+        }
+        layout
+    }
+
+    fn member(&self, key: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.key == key)
+    }
+}
+
+/// The splices of one request.
+struct Edits<'a> {
+    call: &'a Call,
+    target: &'a Target,
+    layout: Layout,
+    edits: Vec<Edit>,
+    /// The top-level members to leave out.
+    cut: Vec<&'static str>,
+    /// Those of them that the caller is told of.
+    dropped: Vec<&'static str>,
+}
+
+impl<'a> Edits<'a> {
+    fn new(call: &'a Call, target: &'a Target) -> Self {
+        let mut this =
+            Self { call, target, layout: Layout::default(), edits: Vec::new(), cut: Vec::new(), dropped: Vec::new() };
+        if let Some(model) = call.facts().model.as_ref().filter(|model| *model.value != *target.upstream) {
+            this.edits.push((model.at.clone(), serde_json::Value::from(&*target.upstream).to_string().into()));
+        }
+        this
+    }
+
+    fn chat(&mut self, dialect: Dialect) {
+        if dialect.has_quirks() {
+            self.layout = Layout::of(self.call.segments(), dialect.lacks_developer());
+        }
+        if self.call.streams() {
+            self.ask_for_usage();
+        }
+        self.bound_output(dialect);
+        if dialect.has_quirks() {
+            self.rename_developers();
+            self.clamp(dialect);
+            self.drop_foreign(dialect);
+        }
+    }
+
+    /// Usage is what a stream is billed by: it is asked for whether or not the caller wants to see it.
+    fn ask_for_usage(&mut self) {
+        let Some(options) = self.call.facts().stream_options.as_ref() else {
+            return self.set("stream_options", "{\"include_usage\":true}");
+        };
+        match (options.value.include_usage, options.value.include_usage_at) {
+            (Some(true), _) => {}
+            (_, Some((from, to))) => self.edits.push((from..to, Bytes::from_static(b"true"))),
+            _ => {
+                let member: &[u8] =
+                    if options.value.is_empty { b"\"include_usage\":true" } else { b"\"include_usage\":true," };
+                self.edits.push((options.value.inside..options.value.inside, Bytes::from_static(member)));
+            }
+        }
+    }
+
+    /// Sends the bound that the hold was reckoned with, under the name that the vendor knows.
+    fn bound_output(&mut self, dialect: Dialect) {
+        let facts = self.call.facts();
+        let (old, new) = (facts.max_tokens.as_ref(), facts.max_completion_tokens.as_ref());
+        let bound = self.call.output_bound();
+        if let Some(tokens) = bound {
+            // Both of them, should both stand there: vendors do not agree on which one counts.
+            let places = old.into_iter().chain(new).map(|bound| bound.at.clone());
+            self.edits.extend(places.map(|at| (at, tokens.to_string().into())));
+        }
+        match (old, new) {
+            (None, None) => {
+                let ceiling = self.target.terms.max_output_tokens.filter(|_| dialect.needs_bound());
+                if let Some(tokens) = bound.or(ceiling) {
+                    self.set(dialect.bound_field(), &tokens.to_string());
+                }
+            }
+            (None, Some(_)) if dialect.renames_bound() => self.rename_bound(),
+            (Some(_), _) if dialect.renames_bound() => self.cut.push("max_completion_tokens"),
+            _ => {}
+        }
+    }
+
+    fn rename_bound(&mut self) {
+        let Some(member) = self.layout.member("max_completion_tokens") else { return };
+        let before = Segments::new(self.call.segments().slice(member.key_at..member.value.start)).joined();
+        let key_end = member.key_at + memchr::memrchr(b'"', &before).map_or(0, |at| at + 1);
+        self.edits.push((member.key_at..key_end, Bytes::from_static(b"\"max_tokens\"")));
+        // One that is null would stand beside it.
+        self.cut.push("max_tokens");
+    }
+
+    fn rename_developers(&mut self) {
+        for role in &self.layout.roles {
+            let said = Segments::new(self.call.segments().slice(role.clone())).joined();
+            if said == "\"developer\"" {
+                self.edits.push((role.clone(), Bytes::from_static(b"\"system\"")));
+            }
+        }
+    }
+
+    fn clamp(&mut self, dialect: Dialect) {
+        let dropped: Vec<_> = dialect.dropped(&self.target.upstream).collect();
+        for clamp in dialect.clamps().iter().filter(|clamp| !dropped.contains(&clamp.field)) {
+            let Some(member) = self.layout.member(clamp.field) else { continue };
+            let text = Segments::new(self.call.segments().slice(member.value.clone())).joined();
+            let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<f64>().ok());
+            if number.is_some_and(|number| !(clamp.accepts)(number)) {
+                self.edits.push((member.value.clone(), Bytes::from_static(clamp.nearest.as_bytes())));
+            }
+        }
+    }
+
+    fn drop_foreign(&mut self, dialect: Dialect) {
+        let foreign = dialect.dropped(&self.target.upstream).filter(|field| self.layout.member(field).is_some());
+        self.dropped.extend(foreign);
+        self.cut.extend(&self.dropped);
+    }
+
+    /// Gives the top-level `key` this value, in the place of a null or as a new member.
+    fn set(&mut self, key: &str, value: &str) {
+        let facts = self.call.facts();
+        if let Some(null) = facts.null_at(key) {
+            self.edits.push((null, value.to_owned().into()));
+            return;
+        }
+        let comma = if facts.has_members { "," } else { "" };
+        let at = facts.object_at + 1;
+        self.edits.push((at..at, format!("\"{key}\":{value}{comma}").into()));
+    }
+
+    fn done(mut self) -> (Segments, Vec<&'static str>) {
+        let cuts = self.cuts();
+        self.edits.retain(|(place, _)| !cuts.iter().any(|cut| place.start < cut.end && cut.start < place.end));
+        self.edits.extend(cuts.into_iter().map(|cut| (cut, Bytes::new())));
+        (Segments::new(splice(self.call.segments().pieces(), self.edits)), self.dropped)
+    }
+
+    /// The places of the members to leave out, each with one of the commas around it.
+    fn cuts(&self) -> Vec<Range<usize>> {
+        let members = &self.layout.members;
+        let is_cut = |member: &Member| self.cut.iter().any(|field| *field == member.key);
+        // The model's own member always stays, so there is a last one that does.
+        let Some(last_kept) = members.iter().rposition(|member| !is_cut(member)) else { return Vec::new() };
+        let (before, behind) = members.split_at(last_kept + 1);
+        let mut cuts: Vec<_> =
+            before.windows(2).filter(|pair| is_cut(&pair[0])).map(|pair| pair[0].key_at..pair[1].key_at).collect();
+        cuts.extend(behind.last().map(|last| members[last_kept].value.end..last.value.end));
+        cuts
+    }
+}

@@ -1,0 +1,158 @@
+//! The parts of messages and input items: how many are media, how much of the body is their base64, and what has no bound.
+
+use crate::base::error::Error;
+
+use super::Peek;
+use super::name::Name;
+
+/// What a string means by where it stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// Text, or nothing that matters.
+    Plain,
+    /// A URL: a payload when it is a `data:` one.
+    Url,
+    /// Base64.
+    Data,
+}
+
+impl Peek<'_> {
+    /// Reads `messages`.
+    pub(super) fn messages(&mut self) -> Result<(), Error> {
+        if self.scan.value()? != b'[' {
+            return self.wrong("messages", "an array of messages");
+        }
+        self.scan.enter()?;
+        let (mut first, mut count) = (true, 0);
+        while self.scan.more(b']', &mut first)? {
+            self.item(Place::Plain)?;
+            count += 1;
+        }
+        self.facts.messages = Some(count);
+        Ok(())
+    }
+
+    /// Reads `input`: one text, or items.
+    pub(super) fn input(&mut self) -> Result<(), Error> {
+        if self.scan.value()? != b'"' {
+            return self.item(Place::Plain).map(drop);
+        }
+        let mut chars = 0;
+        // Every byte but those that go on with a character begins one.
+        self.scan.string(|run| chars += run.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64)?;
+        self.facts.input_chars = Some(chars);
+        Ok(())
+    }
+
+    /// Reads `tools`: each must be of a type that the vendor does not bill on its own.
+    pub(super) fn tools(&mut self) -> Result<(), Error> {
+        if self.scan.value()? != b'[' {
+            self.unbounded("tools");
+            return self.scan.skip();
+        }
+        self.scan.enter()?;
+        let (mut first, mut index) = (true, 0usize);
+        while self.scan.more(b']', &mut first)? {
+            if !self.is_bounded_tool()? {
+                self.unbounded(format!("tools[{index}].type"));
+            }
+            index += 1;
+        }
+        Ok(())
+    }
+
+    fn is_bounded_tool(&mut self) -> Result<bool, Error> {
+        if self.scan.value()? != b'{' {
+            return self.scan.skip().map(|()| false);
+        }
+        self.scan.enter()?;
+        let (mut first, mut kind) = (true, None);
+        while self.scan.more(b'}', &mut first)? {
+            let mut key = Name::default();
+            self.scan.key(|run| key.push(run))?;
+            match key.get() {
+                Some("type") => self.kind(&mut kind)?,
+                _ => self.scan.skip()?,
+            }
+        }
+        Ok(matches!(kind.as_ref().and_then(Name::get), Some("function" | "custom")))
+    }
+
+    /// Reads the `type` of a tool or a part, which may stand there but once.
+    fn kind(&mut self, kind: &mut Option<Name>) -> Result<(), Error> {
+        if kind.is_some() {
+            return Err(self.scan.bad("the key `type` stands twice in an object"));
+        }
+        let kind = kind.insert(Name::default());
+        match self.scan.value()? {
+            b'"' => self.scan.string(|run| kind.push(run)).map(drop),
+            _ => self.scan.skip(),
+        }
+    }
+
+    /// Reads any value inside messages or items; says how many bytes of base64 it brings to the part that it belongs to.
+    fn item(&mut self, place: Place) -> Result<u64, Error> {
+        let mut first = true;
+        match self.scan.value()? {
+            b'"' => self.payload(place),
+            b'{' => self.part(),
+            b'[' => {
+                self.scan.enter()?;
+                while self.scan.more(b']', &mut first)? {
+                    self.item(Place::Plain)?;
+                }
+                Ok(0)
+            }
+            _ => self.scan.skip().map(|()| 0),
+        }
+    }
+
+    fn payload(&mut self, place: Place) -> Result<u64, Error> {
+        if place == Place::Plain {
+            return self.scan.string(|_| ()).map(|_| 0);
+        }
+        let mut head = Name::default();
+        let at = self.scan.string(|run| head.push(run))?;
+        let counts = place == Place::Data || head.starts_with("data:");
+        Ok(if counts { at.len() as u64 - 2 } else { 0 })
+    }
+
+    /// Reads an object: a part, or what a part wraps (`"image_url": {"url": …}`).
+    ///
+    /// Only a part of a media type takes its base64 out of the text that counts towards the hold, for only such a one
+    /// is held at the model's part bound instead.
+    fn part(&mut self) -> Result<u64, Error> {
+        self.scan.enter()?;
+        let (mut first, mut kind, mut payload) = (true, None, 0);
+        while self.scan.more(b'}', &mut first)? {
+            let mut key = Name::default();
+            self.scan.key(|run| key.push(run))?;
+            match key.get() {
+                Some("type") => self.kind(&mut kind)?,
+                Some("file_id") => {
+                    if self.scan.value()? != b'n' {
+                        self.unbounded("file_id");
+                    }
+                    self.scan.skip()?;
+                }
+                Some("url" | "image_url" | "video_url") => payload += self.item(Place::Url)?,
+                Some("data" | "file_data") => payload += self.item(Place::Data)?,
+                Some("input_audio" | "file") => payload += self.item(Place::Plain)?,
+                _ => drop(self.item(Place::Plain)?),
+            }
+        }
+        match kind {
+            None => Ok(payload),
+            Some(kind) => {
+                if kind.get().is_some_and(is_media) {
+                    self.facts.add_media(payload);
+                }
+                Ok(0)
+            }
+        }
+    }
+}
+
+fn is_media(kind: &str) -> bool {
+    matches!(kind, "image_url" | "input_audio" | "file" | "input_image" | "input_file" | "video_url")
+}

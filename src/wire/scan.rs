@@ -1,0 +1,276 @@
+//! A JSON scanner over a body that lies in pieces: checks the grammar (RFC 8259) and builds nothing.
+//!
+//! Whoever drives it looks at the first byte of a [value](Scan::value) and says what to do with it: [skip](Scan::skip)
+//! it, read it, or [enter](Scan::enter) it. A result never depends on where the pieces are cut.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use memchr::memchr2;
+
+use crate::base::error::{Code, Error};
+
+use super::cursor::Cursor;
+use super::utf8;
+
+/// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
+const MAX_DEPTH: u32 = 128;
+
+/// Up to here every integer is the same number to every JSON reader.
+pub(crate) const MAX_WHOLE: u64 = 1 << 53;
+
+#[derive(Debug)]
+pub(crate) struct Scan<'a> {
+    cursor: Cursor<'a>,
+    depth: u32,
+    /// Whether any byte of the body is a control character. Few bodies have one: then no string needs a look.
+    controls: bool,
+}
+
+impl<'a> Scan<'a> {
+    /// Starts with a look at the whole: it must be UTF-8.
+    pub(crate) fn new(pieces: &'a [Bytes]) -> Result<Self, Error> {
+        utf8::check(pieces).map_err(|offset| bad("it is not UTF-8", offset))?;
+        let controls = pieces.iter().any(|piece| has_control(piece));
+        Ok(Self { cursor: Cursor::new(pieces), depth: 0, controls })
+    }
+
+    pub(crate) fn offset(&self) -> usize {
+        self.cursor.offset()
+    }
+
+    #[inline]
+    fn space(&mut self) {
+        self.cursor.skip_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    }
+
+    /// The first byte of the value that comes next; the scanner stands on it.
+    #[inline]
+    pub(crate) fn value(&mut self) -> Result<u8, Error> {
+        self.space();
+        self.cursor.peek().ok_or_else(early)
+    }
+
+    /// Goes past the opening bracket that the scanner stands on.
+    pub(crate) fn enter(&mut self) -> Result<(), Error> {
+        if self.depth == MAX_DEPTH {
+            return Err(self.bad("it is nested more than 128 deep"));
+        }
+        self.depth += 1;
+        self.cursor.advance(1);
+        Ok(())
+    }
+
+    /// Whether another item comes before `close`, and goes up to it; else goes past `close`.
+    pub(crate) fn more(&mut self, close: u8, first: &mut bool) -> Result<bool, Error> {
+        let was_first = std::mem::replace(first, false);
+        match self.value()? {
+            byte if byte == close => {
+                self.depth -= 1;
+                self.cursor.advance(1);
+                Ok(false)
+            }
+            _ if was_first => Ok(true),
+            b',' => {
+                self.cursor.advance(1);
+                Ok(true)
+            }
+            _ => Err(self.bad("a comma or a closing bracket is missing")),
+        }
+    }
+
+    /// Reads a member's key and its colon; the value comes next.
+    pub(crate) fn key(&mut self, sink: impl FnMut(&[u8])) -> Result<(), Error> {
+        if self.value()? != b'"' {
+            return Err(self.bad("a key in double quotes is missing"));
+        }
+        self.string(sink)?;
+        if self.value()? != b':' {
+            return Err(self.bad("the colon behind a key is missing"));
+        }
+        self.cursor.advance(1);
+        Ok(())
+    }
+
+    /// Checks the value that comes next, and goes past it.
+    pub(crate) fn skip(&mut self) -> Result<(), Error> {
+        let mut first = true;
+        match self.value()? {
+            b'"' => self.string(|_| ()).map(drop),
+            b'{' => {
+                self.enter()?;
+                while self.more(b'}', &mut first)? {
+                    self.key(|_| ())?;
+                    self.skip()?;
+                }
+                Ok(())
+            }
+            b'[' => {
+                self.enter()?;
+                while self.more(b']', &mut first)? {
+                    self.skip()?;
+                }
+                Ok(())
+            }
+            b't' => self.literal("true").map(drop),
+            b'f' => self.literal("false").map(drop),
+            b'n' => self.literal("null").map(drop),
+            _ => self.number().map(drop),
+        }
+    }
+
+    /// Reads the literal that the first byte promised.
+    pub(crate) fn literal(&mut self, text: &str) -> Result<Range<usize>, Error> {
+        let start = self.offset();
+        match self.cursor.eat(text.as_bytes()) {
+            true => Ok(start..self.offset()),
+            false => Err(self.bad("a value is missing")),
+        }
+    }
+
+    /// Reads a number: its value where it is a plain integer of at most 2^53.
+    pub(crate) fn number(&mut self) -> Result<Option<u64>, Error> {
+        let negative = self.cursor.eat_byte(b'-');
+        let whole = match self.cursor.peek() {
+            Some(b'0') => {
+                self.cursor.advance(1);
+                Some(0)
+            }
+            Some(b'1'..=b'9') => self.integer(),
+            None => return Err(early()),
+            Some(_) if negative => return Err(self.bad("a number has no digits")),
+            Some(_) => return Err(self.bad("a value is missing")),
+        };
+        let fraction = self.cursor.eat_byte(b'.');
+        if fraction {
+            self.digits()?;
+        }
+        let exponent = self.cursor.eat_byte(b'e') || self.cursor.eat_byte(b'E');
+        if exponent {
+            let _sign = self.cursor.eat_byte(b'+') || self.cursor.eat_byte(b'-');
+            self.digits()?;
+        }
+        Ok(whole.filter(|_| !negative && !fraction && !exponent))
+    }
+
+    /// Reads digits; `None` when they come to more than 2^53.
+    fn integer(&mut self) -> Option<u64> {
+        let mut whole = 0u64;
+        while let Some(digit @ b'0'..=b'9') = self.cursor.peek() {
+            whole = whole.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+            self.cursor.advance(1);
+        }
+        Some(whole).filter(|whole| *whole <= MAX_WHOLE)
+    }
+
+    fn digits(&mut self) -> Result<(), Error> {
+        match self.cursor.skip_while(|byte| byte.is_ascii_digit()) {
+            0 => Err(self.bad("a number has no digits")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the string that the scanner stands on, and gives its decoded UTF-8 to `sink`, run by run. A run may end
+    /// within a character; all of them together are whole.
+    pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
+        let start = self.offset();
+        self.cursor.advance(1);
+        loop {
+            let rest = self.cursor.rest();
+            if rest.is_empty() {
+                return Err(early());
+            }
+            let found = memchr2(b'"', b'\\', rest);
+            let run = &rest[..found.unwrap_or(rest.len())];
+            if self.controls && has_control(run) {
+                let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();
+                return Err(bad("a string holds a bare control character", self.offset() + at));
+            }
+            sink(run);
+            match found {
+                None => self.cursor.advance(run.len()),
+                Some(at) => {
+                    self.cursor.advance(at + 1);
+                    match rest[at] {
+                        b'"' => return Ok(start..self.offset()),
+                        _ => sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what follows a backslash.
+    fn escape(&mut self) -> Result<char, Error> {
+        let start = self.offset() - 1;
+        let plain = match self.cursor.next().ok_or_else(early)? {
+            byte @ (b'"' | b'\\' | b'/') => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode(start),
+            _ => return Err(bad("a string holds an unknown escape", start)),
+        };
+        Ok(plain)
+    }
+
+    /// Reads what follows `\u`. Half a surrogate pair is no character: readers disagree on it, so it is refused.
+    fn unicode(&mut self, start: usize) -> Result<char, Error> {
+        let lone = || bad("a string holds half a surrogate pair", start);
+        let code = match self.hex(start)? {
+            high @ 0xd800..0xdc00 => {
+                if !self.cursor.eat(b"\\u") {
+                    return Err(lone());
+                }
+                match self.hex(start)? {
+                    low @ 0xdc00..0xe000 => 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00),
+                    _ => return Err(lone()),
+                }
+            }
+            code => code,
+        };
+        char::from_u32(code).ok_or_else(lone)
+    }
+
+    fn hex(&mut self, start: usize) -> Result<u32, Error> {
+        let mut code = 0;
+        for _ in 0..4 {
+            let digit = char::from(self.cursor.next().ok_or_else(early)?).to_digit(16);
+            code = code << 4 | digit.ok_or_else(|| bad("a \\u escape needs four hexadecimal digits", start))?;
+        }
+        Ok(code)
+    }
+
+    /// Nothing but white space may follow.
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        self.space();
+        match self.cursor.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.bad("something follows the end of the object")),
+        }
+    }
+
+    /// What is wrong with the byte that the scanner stands on.
+    pub(crate) fn bad(&self, what: &str) -> Error {
+        bad(what, self.offset())
+    }
+}
+
+fn bad(what: &str, offset: usize) -> Error {
+    Error::new(Code::InvalidJson, format!("The body is not valid JSON: {what}, at byte {offset}."))
+}
+
+fn early() -> Error {
+    Error::new(Code::InvalidJson, "The body is not valid JSON: it ended early.")
+}
+
+const fn is_control(byte: u8) -> bool {
+    byte < 0x20
+}
+
+/// Without an early exit, so that it is done in wide steps.
+fn has_control(bytes: &[u8]) -> bool {
+    bytes.iter().fold(false, |found, byte| found | is_control(*byte))
+}
