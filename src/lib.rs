@@ -16,6 +16,7 @@ pub mod http;
 pub mod inspect;
 pub mod metering;
 pub mod provider;
+#[cfg(any())]
 pub mod quota;
 pub mod route;
 pub mod store;
@@ -41,7 +42,6 @@ pub use http::meter::{Abandoned, Meter};
 pub use inspect::InspectLayer;
 pub use metering::{Closing, MeteringLayer};
 pub use provider::registry::Registry;
-pub use quota::QuotaLayer;
 pub use route::{Drain, ProviderRouteService};
 pub use store::error::{StoreError, StoreErrorKind};
 pub use store::keys::{KeyAdmin, KeyFilter, KeyStore};

@@ -142,11 +142,6 @@ impl Meter {
         self.state().draining = true;
     }
 
-    /// Whether the rest of the answer is read in the background.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Acquire)
-    }
-
     /// Runs `finish` when the drain is over; gives it back when there is none.
     pub(crate) fn defer<F, T>(&self, finish: F) -> Result<(), F>
     where
