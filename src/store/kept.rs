@@ -45,8 +45,7 @@ impl KeptLimit {
 
     pub(super) fn limit(self) -> StoreResult<Limit> {
         let scope = self.scope.parse::<Scope>().map_err(corrupt)?;
-        let key =
-            LimitKey { scope, modality: self.modality, model: self.model, measure: self.measure, per: self.per };
+        let key = LimitKey { scope, modality: self.modality, model: self.model, measure: self.measure, per: self.per };
         Ok(Limit {
             key,
             amount: self.amount,

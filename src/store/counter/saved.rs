@@ -5,13 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
-use crate::domain::limit::Limit;
-use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::store::error::StoreResult;
+use crate::store::kept::{KeptLimit, corrupt};
 
 use super::{Alerted, Counter, Tally};
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
+    limit: KeptLimit,
     tally: Tally,
     held: u64,
     open: usize,
@@ -21,9 +22,10 @@ struct Saved {
 }
 
 impl Counter {
-    /// The counter without its limit, as JSON.
+    /// The counter and its limit, as JSON.
     pub(crate) fn save(&self) -> String {
         let saved = Saved {
+            limit: KeptLimit::of(&self.limit),
             tally: self.tally.clone(),
             held: self.held,
             open: self.open,
@@ -34,10 +36,11 @@ impl Counter {
         serde_json::to_string(&saved).unwrap_or_default()
     }
 
-    /// What [`save`](Self::save) wrote, now of `limit`.
-    pub(crate) fn restore(limit: Arc<Limit>, text: &str) -> StoreResult<Self> {
-        let Saved { tally, held, open, alerted, touched, seeded } = serde_json::from_str(text)
-            .map_err(|e| StoreError::new(StoreErrorKind::Corrupt, format!("a quota counter cannot be read: {e}")))?;
+    /// What [`save`](Self::save) wrote.
+    pub(crate) fn restore(text: &str) -> StoreResult<Self> {
+        let Saved { limit, tally, held, open, alerted, touched, seeded } =
+            serde_json::from_str(text).map_err(corrupt)?;
+        let limit = Arc::new(limit.limit()?);
         Ok(Self { limit, tally, held, open, fresh: 0, alerted, touched, seeded })
     }
 }
@@ -45,7 +48,7 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::limit::{Amounts, LimitKey, Measure, Per};
+    use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Per};
 
     #[test]
     fn a_saved_counter_is_the_same_to_the_last_fraction() {
@@ -58,7 +61,7 @@ mod tests {
             for taken in 0..7 {
                 assert!(counter.refuses(&Amounts::ONE_REQUEST, now).is_none(), "{per:?} after {taken}");
                 counter.place(0, &Amounts::ONE_REQUEST, now);
-                counter = Counter::restore(Arc::clone(&limit), &counter.save()).unwrap();
+                counter = Counter::restore(&counter.save()).unwrap();
             }
             assert!(counter.refuses(&Amounts::ONE_REQUEST, now).is_some(), "{per:?}");
         }

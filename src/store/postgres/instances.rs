@@ -73,12 +73,7 @@ pub(super) async fn beat(shared: &Shared) -> StoreResult<()> {
 }
 
 /// Keeps the heartbeat, takes in what the dead left, and writes when keys were used, until the store is closed.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    quota: Arc<QuotaQueue>,
-    touches: Arc<Touches>,
-    stale_after: Duration,
-) {
+pub(super) async fn run(shared: Arc<Shared>, quota: Arc<QuotaQueue>, touches: Arc<Touches>, stale_after: Duration) {
     let mut closed = shared.closed.subscribe();
     let mut ticks = interval((stale_after / 10).min(Duration::from_secs(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -167,10 +167,7 @@ async fn list(shared: &Shared, filter: &KeyFilter, page: &Page) -> StoreResult<P
         .map_err(|e| failed(&e))?;
     let (workspace, project) = (filter.workspace.as_ref().map(Name::as_str), filter.project.as_ref().map(Name::as_str));
     let (before, most) = (signed(before.as_nanos()), signed(page.limit as u64).saturating_add(1));
-    let rows = client
-        .query(&statement, &[&before, &id, &workspace, &project, &most])
-        .await
-        .map_err(|e| failed(&e))?;
+    let rows = client.query(&statement, &[&before, &id, &workspace, &project, &most]).await.map_err(|e| failed(&e))?;
     let mut items = rows.iter().map(|row| read(row).map(Arc::new)).collect::<StoreResult<Vec<_>>>()?;
     let more = items.len() > page.limit;
     items.truncate(page.limit);

@@ -45,7 +45,8 @@ fn changed(shared: &Shared) {
 }
 
 async fn listen(shared: &Shared, config: &Config) -> StoreResult<()> {
-    let (client, mut connection) = timeout(PATIENCE, config.connect(NoTls)).await.map_err(late)?.map_err(|e| failed(&e))?;
+    let (client, mut connection) =
+        timeout(PATIENCE, config.connect(NoTls)).await.map_err(late)?.map_err(|e| failed(&e))?;
     let hear = async {
         loop {
             match poll_fn(|cx| connection.poll_message(cx)).await {

@@ -1,6 +1,6 @@
 //! The versions of the tables.
 
-use tokio_postgres::Client;
+use deadpool_postgres::ClientWrapper;
 
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 
@@ -12,7 +12,7 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
 const LOCK: i64 = 0x6b6e_6379;
 
 /// Brings the tables up to this version, one instance after the other. Those of a newer version are refused as they are.
-pub(super) async fn run(client: &mut Client) -> StoreResult<()> {
+pub(super) async fn run(client: &mut ClientWrapper) -> StoreResult<()> {
     let transaction = client.transaction().await.map_err(|e| failed(&e))?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(|e| failed(&e))?;
     transaction
@@ -28,7 +28,10 @@ pub(super) async fn run(client: &mut Client) -> StoreResult<()> {
     let Some(wanted) = MIGRATIONS.get(known..) else {
         return Err(StoreError::new(
             StoreErrorKind::Refused,
-            format!("the database is of version {version}, newer than this program's {}: update the program", MIGRATIONS.len()),
+            format!(
+                "the database is of version {version}, newer than this program's {}: update the program",
+                MIGRATIONS.len()
+            ),
         ));
     };
     for (version, migration) in (version + 1..).zip(wanted) {

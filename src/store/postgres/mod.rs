@@ -103,7 +103,7 @@ impl PostgresStore {
     pub async fn connect_with(url: &str, options: PostgresOptions) -> StoreResult<Self> {
         let config = read_url(url)?;
         let pool = pool(config.clone(), options.connections.max(3))?;
-        migrate::run(&mut client(&pool).await?).await?;
+        migrate::run(&mut *client(&pool).await?).await?;
         let shared = Arc::new(Shared {
             pool,
             instance: new_id("i_"),
@@ -126,12 +126,7 @@ impl PostgresStore {
         tokio::spawn(ledger::run(Arc::clone(shared), Arc::clone(ledger)));
         tokio::spawn(quota::run(Arc::clone(shared), Arc::clone(quota), reports, store.0.alerts.clone()));
         tokio::spawn(listen::run(Arc::clone(shared), config));
-        tokio::spawn(instances::run(
-            Arc::clone(shared),
-            Arc::clone(quota),
-            Arc::clone(touches),
-            options.stale_after,
-        ));
+        tokio::spawn(instances::run(Arc::clone(shared), Arc::clone(quota), Arc::clone(touches), options.stale_after));
         Ok(store)
     }
 

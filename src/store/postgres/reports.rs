@@ -150,10 +150,8 @@ impl Reports {
         let condition = Condition::of(filter);
         let groups: Vec<_> = by.iter().map(|group| column(*group).to_owned()).collect();
         let sums = UNITS.iter().chain(&["cost"]).map(|c| sum(c));
-        let counts = [
-            "count(*)".to_owned(),
-            "count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_closed'))".to_owned(),
-        ];
+        let counts =
+            ["count(*)".to_owned(), "count(*) FILTER (WHERE outcome NOT IN ('completed', 'client_closed'))".to_owned()];
         let shown: Vec<_> = groups.iter().cloned().chain(sums).chain(counts).collect();
         let mut sql = format!("SELECT {} FROM kancy_ledger WHERE {}", shown.join(", "), condition.sql);
         if !groups.is_empty() {

@@ -92,7 +92,8 @@ impl AuditStore for PostgresStore {
         let shared = Arc::clone(&self.0.shared);
         StoreFuture::new(patient(async move {
             let client = shared.client().await?;
-            let insert = "INSERT INTO kancy_audit (id, \"time\", actor, action, target, detail) VALUES ($1, $2, $3, $4, $5, $6)";
+            let insert =
+                "INSERT INTO kancy_audit (id, \"time\", actor, action, target, detail) VALUES ($1, $2, $3, $4, $5, $6)";
             let (time, detail) = (signed(entry.time.as_nanos()), entry.detail.to_string());
             let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
                 [&&*entry.id, &time, &&*entry.actor, &entry.action, &entry.target, &detail];
@@ -134,7 +135,8 @@ async fn list<T>(
     page: &Page,
     read: impl Fn(&Row) -> StoreResult<T>,
 ) -> StoreResult<PageOf<T>> {
-    let wrong = |_| StoreError::new(StoreErrorKind::Refused, "This cursor is not known: use the `next` of the page before.");
+    let wrong =
+        |_| StoreError::new(StoreErrorKind::Refused, "This cursor is not known: use the `next` of the page before.");
     let before: i64 = page.after.as_deref().map_or(Ok(i64::MAX), str::parse).map_err(wrong)?;
     let client = shared.client().await?;
     let most = signed(page.limit as u64).saturating_add(1);
