@@ -7,6 +7,7 @@ pub mod gcra;
 pub mod key;
 pub mod limit;
 pub mod limit_book;
+pub mod limit_rules;
 pub mod modality;
 pub mod model;
 pub mod name;

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use crate::base::error::Error;
 use crate::base::store_future::StoreFuture;
 use crate::http::body::ResponseBody;
-use crate::http::finish::{Ended, Finish, GuardedBody};
+use crate::http::finish::{Ended, Finish, GuardedBody, guard};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 use crate::store::grant::Grant;
@@ -42,14 +42,10 @@ impl Finish for Settle {
     }
 
     fn finish(self, ended: Ended) -> Option<StoreFuture<()>> {
-        if !self.meter.is_draining() {
-            self.settle(ended);
-            return None;
-        }
-        // The rest is read in the background: what it comes to is known when that is over.
+        // Where the rest is read in the background, what it comes to is known when that is over.
         let meter = self.meter.clone();
-        if let Err(over) = meter.defer(Box::new(move |ended| self.settle(ended))) {
-            over(ended);
+        if let Err(settle) = meter.defer(move |ended| self.settle(ended)) {
+            settle(ended);
         }
         None
     }
@@ -59,30 +55,18 @@ pin_project! {
     /// The body of a response that passed a [`QuotaLayer`](super::QuotaLayer): the inner service's, untouched, or a refusal.
     pub struct QuotaBody<B> {
         #[pin]
-        kind: Kind<B>,
-    }
-}
-
-pin_project! {
-    #[project = KindProj]
-    enum Kind<B> {
-        Guarded { #[pin] body: GuardedBody<B, Settle> },
-        Plain { #[pin] body: ResponseBody<B> },
+        inner: GuardedBody<ResponseBody<B>, Settle>,
     }
 }
 
 impl<B: Body<Data = Bytes>> QuotaBody<B> {
-    /// The inner body, with a grant to settle at its end if there is one.
-    pub(super) fn inner(body: B, settle: Option<Settle>) -> Self {
-        let kind = match settle {
-            Some(settle) => Kind::Guarded { body: GuardedBody::new(body, settle) },
-            None => Kind::Plain { body: ResponseBody::inner(body) },
-        };
-        Self { kind }
+    /// The inner service's response, with a grant to settle at its end if there is one.
+    pub(super) fn guard(response: Response<B>, settle: Option<Settle>) -> Response<Self> {
+        guard(response.map(ResponseBody::inner), settle).map(|inner| Self { inner })
     }
 
     pub(super) fn refusal(reply: &ReplyTo, error: &Error) -> Response<Self> {
-        reply.error(error).map(|body| Self { kind: Kind::Plain { body } })
+        guard(reply.error(error), None).map(|inner| Self { inner })
     }
 }
 
@@ -91,32 +75,20 @@ impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().kind.project() {
-            KindProj::Guarded { body } => body.poll_frame(cx),
-            KindProj::Plain { body } => body.poll_frame(cx),
-        }
+        self.project().inner.poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Guarded { body } => body.is_end_stream(),
-            Kind::Plain { body } => body.is_end_stream(),
-        }
+        self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Guarded { body } => body.size_hint(),
-            Kind::Plain { body } => body.size_hint(),
-        }
+        self.inner.size_hint()
     }
 }
 
 impl<B> fmt::Debug for QuotaBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            Kind::Guarded { .. } => "QuotaBody::Guarded",
-            Kind::Plain { .. } => "QuotaBody::Plain",
-        })
+        f.write_str("QuotaBody")
     }
 }

@@ -140,7 +140,7 @@ impl Running {
             set_headroom(&self.headroom, response.headers_mut());
         }
         let settle = self.once.as_mut().and_then(Once::take);
-        response.map(|body| QuotaBody::inner(body, settle))
+        QuotaBody::guard(response, settle)
     }
 }
 
@@ -161,7 +161,11 @@ where
                     waiting.go_on(answer)
                 }
                 StateProj::Running { future, running } => {
-                    return Poll::Ready(match ready!(future.poll(cx)) {
+                    let polled = match running.once.as_mut() {
+                        Some(once) => once.watch(|| future.poll(cx)),
+                        None => future.poll(cx),
+                    };
+                    return Poll::Ready(match ready!(polled) {
                         Ok(response) => Ok(running.answer(response)),
                         Err(error) => {
                             drop(running.once.as_mut().and_then(|once| once.fire(Ended::Failed)));

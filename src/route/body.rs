@@ -81,10 +81,11 @@ impl<B: VendorBody> Body for RouteBody<B> {
 
 impl<B: VendorBody> Drop for RouteBody<B> {
     fn drop(&mut self) {
+        if self.meter.is_complete() || std::thread::panicking() {
+            return;
+        }
         if let (Some(rest), Some(drain)) = (self.rest.take(), &self.drain) {
-            if !self.meter.is_complete() && !std::thread::panicking() {
-                drain.start(&self.meter, rest.drain());
-            }
+            drain.start(&self.meter, rest.drain());
         }
     }
 }

@@ -19,6 +19,8 @@ mod queue;
 pub mod quota;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod tables;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod unclaimed;
