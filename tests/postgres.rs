@@ -103,7 +103,7 @@ async fn small_tables_are_paged_and_limits_are_put_as_whole_sets() {
             id: n.to_string().into(),
             time: Timestamp::from_secs(n),
             actor: "admin".into(),
-            action: "key.create",
+            action: "key.create".into(),
             target: "k".into(),
             detail: serde_json::json!({"n": n}),
         };
