@@ -300,7 +300,9 @@ impl Inner {
         let own = self.own(workspace);
         let limits = || vec![LimitFacts::of(limit)];
         let ask = Ask { limits: limits(), own, ..Ask::new(self.lease) };
-        let met = self.call(Op::Meet, workspace, &ask).await?;
+        let met = self.call(Op::Meet, workspace, &ask).await;
+        self.bury(workspace, &ask.own);
+        let met = met?;
         let (mut from, mut mark) = (met.from, met.mark);
         let is_rate = matches!(limit.key.per, Some(Per::Second | Per::Minute | Per::Hour));
         for tries in 1..=TRIES {
@@ -326,6 +328,13 @@ impl Inner {
     fn own(&self, workspace: &str) -> Vec<(String, GrantFacts)> {
         let of = self.open.iter().filter(|open| &*open.workspace == workspace);
         of.map(|open| (open.key().clone(), open.facts.clone())).collect()
+    }
+
+    /// Voids those of `own` that were settled while they may have been put back.
+    fn bury(&self, workspace: &str, own: &[(String, GrantFacts)]) {
+        for (id, _) in own.iter().filter(|(id, _)| !self.open.contains_key(id)) {
+            self.queue.push_surely(Settlement::void(workspace.into(), id.clone()));
+        }
     }
 
     async fn call(&self, op: Op, workspace: &str, ask: &Ask<'_>) -> StoreResult<Reply> {

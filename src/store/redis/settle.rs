@@ -62,7 +62,8 @@ impl Ticket for RedisTicket {
         if overshoots {
             inner.overshoots.fetch_add(1, Ordering::AcqRel);
         }
-        // There are never more of them than open grants.
+        inner.open.remove(&id);
+        // There are never more of them than grants that were open.
         inner.queue.push_surely(Settlement { workspace, id, used, overshoots });
     }
 }
@@ -74,16 +75,12 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let taken = batch.len();
         match settle(&inner, &batch).await {
             Ok(()) => {
-                for settlement in batch {
-                    inner.open.remove(&settlement.id);
-                    if settlement.overshoots {
-                        inner.overshoots.fetch_sub(1, Ordering::AcqRel);
-                    }
-                }
+                let overshoots = batch.iter().filter(|settlement| settlement.overshoots).count();
+                inner.overshoots.fetch_sub(overshoots, Ordering::AcqRel);
                 inner.queue.tried(taken);
             }
             Err(_) => {
-                // What was settled is owed; the leases are renewed meanwhile.
+                // What was settled is owed.
                 batch.into_iter().for_each(|settlement| inner.queue.push_surely(settlement));
                 inner.queue.tried(taken);
                 tokio::time::sleep(RETRY).await;
@@ -126,6 +123,7 @@ async fn renew(inner: Arc<Inner>) {
         if asks.is_empty() || call_all(&mut inner.connection.clone(), Op::Renew, &asks).await.is_ok() {
             renewed = Instant::now();
         }
+        own.iter().for_each(|(workspace, own)| inner.bury(workspace, own));
     }
 }
 
