@@ -272,6 +272,21 @@ async fn counters_that_are_lost_are_rebuilt_from_the_ledger() {
     assert!(matches!(store.reserve(request("acme", spend(41), &cap)).await.unwrap(), Decision::Refused(_)));
 }
 
+#[tokio::test]
+async fn text_that_postgres_does_not_take_holds_up_nobody() {
+    let Some(server) = postgres() else { return };
+    let store = connect(&database(&server).await).await;
+    let strange =
+        UsageRecord { model: Some("a\0b\\u0000".into()), ..contract::ledger::record("a", contract::ledger::NOON) };
+    let both = (store.record(strange), store.record(contract::ledger::record("b", contract::ledger::NOON)));
+    both.0.await.unwrap();
+    both.1.await.unwrap();
+    let models = store.usage(RecordFilter::default(), vec![kancy::store::ledger::GroupBy::Model]).await.unwrap();
+    let mut models: Vec<_> = models.into_iter().filter_map(|row| row.group[0].clone()).collect();
+    models.sort();
+    assert_eq!(models, ["a\u{fffd}b\\u0000", "gpt-4o"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_writers_of_the_same_rows_do_not_wait_for_each_other_for_ever() {
     let Some(server) = postgres() else { return };

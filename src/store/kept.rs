@@ -102,8 +102,9 @@ pub(super) fn limit_name(limit: &Limit) -> String {
         LimitSource::Config => "config",
         LimitSource::Api => "api",
     };
-    // The model stands last: it alone may hold any character.
-    format!("{scope} {modality} {} {per} {source} {}", measure.as_str(), model.as_deref().unwrap_or(""))
+    // The model stands last: it alone may hold any character; PostgreSQL takes all but NUL.
+    let model = model.as_deref().unwrap_or_default().replace('\0', "\u{fffd}");
+    format!("{scope} {modality} {} {per} {source} {model}", measure.as_str())
 }
 
 pub(super) fn corrupt(why: impl std::fmt::Display) -> StoreError {

@@ -12,7 +12,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Server {
     child: Child,
     dir: PathBuf,
-    pub port: u16,
     pub url: String,
 }
 
@@ -66,7 +65,7 @@ pub fn redis() -> Option<Server> {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let server = Server { child, dir, port, url: format!("redis://127.0.0.1:{port}") };
+    let server = Server { child, dir, url: format!("redis://127.0.0.1:{port}") };
     wait_for(port);
     Some(server)
 }
@@ -101,7 +100,7 @@ pub fn postgres() -> Option<Server> {
         .spawn()
         .unwrap();
     let url = format!("postgres://kancy@127.0.0.1:{port}/postgres?sslmode=disable");
-    let server = Server { child, dir, port, url };
+    let server = Server { child, dir, url };
     wait_for(port);
     Some(server)
 }

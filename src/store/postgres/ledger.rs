@@ -5,11 +5,13 @@ use std::collections::btree_map::Entry;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::base::store_future::StoreFuture;
 use crate::domain::record::UsageRecord;
-use crate::store::error::{StoreError, StoreResult};
+use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::store::kept::corrupt;
 use crate::store::ledger::UsageSink;
 use crate::store::queue::Queue;
 
@@ -69,19 +71,39 @@ fn full() -> StoreError {
 pub(super) async fn run(shared: Arc<Shared>, queue: Arc<LedgerQueue>) {
     while let Some(writes) = queue.take(BATCH).await {
         let taken = writes.len();
-        let (batch, waiting) = merge(writes, &shared.instance);
+        let (mut batch, waiting) = merge(writes, &shared.instance);
         let mut written = write(&shared, &batch).await;
         waiting.into_iter().for_each(|done| {
             // Whoever does not wait any more needs no word.
             let _ = done.send(written.clone());
         });
         queue.tried(taken);
-        // What was accepted is not given up while the store is open.
-        while written.is_err() && !*shared.closed.borrow() {
-            tokio::time::sleep(RETRY).await;
+        // What was accepted is not given up while the store is open, but for rows that can never be written.
+        while let Err(error) = &written {
+            if *shared.closed.borrow() {
+                break;
+            }
+            if error.kind() == StoreErrorKind::Refused {
+                batch = without_refused(&shared, batch).await;
+            } else {
+                tokio::time::sleep(RETRY).await;
+            }
             written = write(&shared, &batch).await;
         }
     }
+}
+
+/// Tries each row alone: one that is refused shall not hold up the others.
+async fn without_refused(shared: &Shared, batch: Vec<LedgerRow>) -> Vec<LedgerRow> {
+    let mut left = Vec::new();
+    for row in batch {
+        match write(shared, std::slice::from_ref(&row)).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == StoreErrorKind::Refused => {}
+            Err(_) => left.push(row),
+        }
+    }
+    left
 }
 
 /// One row for each id, in the order of ids, so that no two writers wait for each other. The first end is the only one.
@@ -114,11 +136,33 @@ static UPSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 async fn write(shared: &Shared, rows: &[LedgerRow]) -> StoreResult<()> {
-    let rows = serde_json::to_string(rows).map_err(crate::store::kept::corrupt)?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = json(rows)?;
     patient(async {
         let client = shared.client().await?;
         let statement = client.prepare_cached(&UPSERT).await.map_err(|e| failed(&e))?;
         client.execute(&statement, &[&rows]).await.map(drop).map_err(|e| failed(&e))
     })
     .await
+}
+
+/// Rows as JSON that PostgreSQL takes: it has no text with a NUL, which a model's name may hold.
+fn json(rows: &[LedgerRow]) -> StoreResult<String> {
+    fn clean(value: &mut Value) {
+        match value {
+            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
+            Value::Array(values) => values.iter_mut().for_each(clean),
+            Value::Object(fields) => fields.values_mut().for_each(clean),
+            _ => {}
+        }
+    }
+    let text = serde_json::to_string(rows).map_err(corrupt)?;
+    if !text.contains("\\u0000") {
+        return Ok(text);
+    }
+    let mut value: Value = serde_json::from_str(&text).map_err(corrupt)?;
+    clean(&mut value);
+    Ok(value.to_string())
 }

@@ -216,11 +216,13 @@ async fn client(pool: &Pool) -> StoreResult<Object> {
 
 /// What PostgreSQL reports, by meaning. Its texts hold no data of ours.
 fn failed(error: &tokio_postgres::Error) -> StoreError {
-    let told = match error.as_db_error() {
-        Some(db) => format!("PostgreSQL: {} ({})", db.message(), db.code().code()),
-        None => format!("PostgreSQL: {error}"),
+    let Some(db) = error.as_db_error() else {
+        return StoreError::unavailable(format!("PostgreSQL: {error}"));
     };
-    StoreError::unavailable(told)
+    // Classes 22 and 23: it is the value that will not do, now and ever.
+    let is_value = db.code().code().starts_with("22") || db.code().code().starts_with("23");
+    let kind = if is_value { StoreErrorKind::Refused } else { StoreErrorKind::Unavailable };
+    StoreError::new(kind, format!("PostgreSQL: {} ({})", db.message(), db.code().code()))
 }
 
 /// Gives up what takes longer than anybody should wait.

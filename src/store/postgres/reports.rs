@@ -110,8 +110,8 @@ fn nanos(at: Timestamp) -> i64 {
 
 impl Reports {
     async fn query(&self, sql: &str, condition: &Condition) -> StoreResult<Vec<Row>> {
-        self.ledger.flush().await;
         patient(async {
+            self.ledger.flush().await;
             let client = self.shared.client().await?;
             let values: Vec<&(dyn ToSql + Sync)> = condition.values.iter().map(|v| &**v as _).collect();
             client.query(sql, &values).await.map_err(|e| failed(&e))

@@ -22,7 +22,7 @@
 //! *Instances die.* A hold is a lease that its instance renews; when it stops, the script posts the hold and frees the slot.
 //! *Bounds.* The script's numbers are exact up to 2⁵³ − 1; larger amounts are taken for that: a spend limit above
 //! 9,007,199 dollars is kept at that.
-//! The connection is not encrypted.
+//! The connection goes to one server (or a proxy before a cluster) and is not encrypted.
 
 mod script;
 mod settle;
@@ -37,6 +37,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use redis::Client;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
@@ -79,6 +80,7 @@ struct Inner {
     open: DashMap<String, Open>,
     /// The limits as this instance has last seen them. One that comes as another value may have been away meanwhile.
     known: DashMap<String, Arc<Limit>>,
+    seeding: Semaphore,
     alerts: Mutex<Option<Arc<dyn AlertStore>>>,
     lease: Duration,
 }
@@ -117,6 +119,7 @@ impl RedisQuota {
             overshoots: AtomicUsize::new(0),
             open: DashMap::new(),
             known: DashMap::new(),
+            seeding: Semaphore::new(1),
             alerts: Mutex::new(None),
             lease,
         });
@@ -272,18 +275,22 @@ impl Inner {
 
     /// Calls the script, once all counters are there and known here.
     async fn call_seeded(&self, op: Op, workspace: &str, ask: &Ask<'_>, limits: &[Arc<Limit>]) -> StoreResult<Reply> {
-        for limit in limits {
-            let name = limit_name(limit);
-            let is_known = self.known.get(&name).is_some_and(|known| Arc::ptr_eq(&known, limit));
-            if !is_known {
+        if !limits.iter().all(|limit| self.knows(limit)) {
+            let _turn = self.turn().await?;
+            for limit in limits.iter().filter(|limit| !self.knows(limit)) {
                 self.seed(workspace, limit).await?;
                 if self.known.len() >= KNOWN {
                     self.known.clear();
                 }
-                self.known.insert(name, Arc::clone(limit));
+                self.known.insert(limit_name(limit), Arc::clone(limit));
             }
         }
         for _ in 0..TRIES {
+            let answer = self.call(op, workspace, ask).await?;
+            if answer.word != "unseeded" {
+                return Ok(answer);
+            }
+            let _turn = self.turn().await?;
             let answer = self.call(op, workspace, ask).await?;
             if answer.word != "unseeded" {
                 return Ok(answer);
@@ -293,6 +300,15 @@ impl Inner {
             }
         }
         Err(StoreError::unavailable("Redis loses its counters again and again"))
+    }
+
+    fn knows(&self, limit: &Arc<Limit>) -> bool {
+        self.known.get(&limit_name(limit)).is_some_and(|known| Arc::ptr_eq(&known, limit))
+    }
+
+    /// Waits for its turn to seed: of those who come together, one asks the ledger.
+    async fn turn(&self) -> StoreResult<SemaphorePermit<'_>> {
+        self.seeding.acquire().await.map_err(|_| StoreError::unavailable("the quota store is closed"))
     }
 
     /// Lets a limit's counter know what passed before it or while it was away.
@@ -312,7 +328,7 @@ impl Inner {
                 StoreErrorKind::Unavailable => error,
                 _ => StoreError::unavailable(format!("the ledger cannot tell what a limit has used: {error}")),
             })?;
-            let posted = script::posted(limit.key.measure, &posted);
+            let posted = script::posted(&limit.key, &posted);
             let force = tries == TRIES;
             let ask = Ask { limits: limits(), posted, mark, from: since, force, ..Ask::new(self.lease) };
             let answer = self.call(Op::Seed, workspace, &ask).await?;

@@ -10,7 +10,7 @@ use redis::{ErrorKind, Script, ServerErrorKind, Value};
 use serde::Serialize;
 
 use crate::base::clock::Timestamp;
-use crate::domain::limit::{Amounts, Limit, Measure, Mode, Per, Scope};
+use crate::domain::limit::{Amounts, Limit, LimitKey, Mode, Per, Scope, Window};
 use crate::store::error::StoreResult;
 use crate::store::kept::{corrupt, limit_name};
 use crate::store::quota::Reservation;
@@ -183,14 +183,17 @@ impl LimitFacts {
     }
 }
 
-/// What the ledger posted, by slots of a second's thirtieth: no rate tells them apart more finely.
-pub(super) fn posted(measure: Measure, posted: &[(Timestamp, Amounts)]) -> Vec<(String, String)> {
-    let slot = 1_000_000_000 / IN_PERIOD;
+/// What the ledger posted, by the slots of the limit's rate. A slot counts as taken at its last moment.
+pub(super) fn posted(key: &LimitKey, posted: &[(Timestamp, Amounts)]) -> Vec<(String, String)> {
+    let slot = match key.window() {
+        Window::Rate { period } => period / IN_PERIOD,
+        _ => u64::MAX,
+    };
     let mut slots: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for (at, amounts) in posted {
         let (last, sum) = slots.entry(at.as_nanos() / slot).or_default();
         *last = at.as_nanos().div_ceil(1_000).max(*last);
-        *sum = sum.saturating_add(amounts.of(measure));
+        *sum = sum.saturating_add(amounts.of(key.measure));
     }
     slots.into_values().map(|(last, sum)| (number(last), number(sum))).collect()
 }
