@@ -7,6 +7,7 @@
 
 mod args;
 mod demo;
+mod linger;
 mod server;
 mod stores;
 

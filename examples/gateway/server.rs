@@ -11,6 +11,8 @@ use kancy::{Closing, Gateway, HyperClient};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::linger::Linger;
+
 /// How long a caller may take for a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
 
@@ -36,7 +38,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway<HyperClient>, closing
         // Without this the end of each stream waits for the caller's delayed ACK, some 40 ms.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(gateway.clone());
-        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = server.serve_connection(TokioIo::new(Linger::new(stream)), service).into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             // A connection that fails is its caller's affair; its request is on record.
