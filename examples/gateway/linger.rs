@@ -1,7 +1,7 @@
-//! A connection that is closed gently: whoever is refused in the middle of an upload can read why.
+//! A connection that is closed so that its last answer arrives.
 //!
-//! To close a socket with unread bytes in it resets the connection, and what was answered may be lost on the way. So what
-//! still comes is read and thrown away, for a while.
+//! A caller who is refused while it still uploads would not see why: closing a socket that holds unread bytes resets the
+//! connection, and a client that is writing stops at that. So what is on its way is read and dropped first, for a while.
 
 use std::future::Future;
 use std::io;
@@ -11,40 +11,59 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The most that is thrown away.
-const BYTES: usize = 64 << 20;
-const TIME: Duration = Duration::from_secs(5);
-/// How long the first of it is waited for: an idle connection has none.
-const FIRST: Duration = Duration::from_millis(500);
-/// So much is read at a time before other tasks have their turn.
-const AT_ONCE: usize = 1 << 20;
+/// A caller who sends nothing for so long has nothing more on its way.
+const QUIET: Duration = Duration::from_millis(250);
+/// How long the rest of an upload may take.
+const AT_MOST: Duration = Duration::from_secs(5);
 
-/// A `TcpStream` that lingers when it is shut down with bytes still coming.
 pub struct Linger {
     stream: TcpStream,
-    state: State,
+    closing: Option<Closing>,
 }
 
-enum State {
-    Open,
-    /// Our side is closed.
-    Shut {
-        bytes: usize,
-        end: Pin<Box<Sleep>>,
-    },
+/// Our side is closed; until then the caller may go on sending.
+struct Closing {
+    at_most: Instant,
+    until: Pin<Box<Sleep>>,
 }
 
 impl Linger {
     pub fn new(stream: TcpStream) -> Self {
-        Self { stream, state: State::Open }
+        Self { stream, closing: None }
+    }
+}
+
+impl Closing {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { at_most: now + AT_MOST, until: Box::pin(sleep_until(now + QUIET)) }
+    }
+
+    /// Drops what comes, until the caller is done or out of time.
+    fn poll_discard(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 16 * 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    let now = Instant::now();
+                    if now >= self.at_most {
+                        return Poll::Ready(());
+                    }
+                    self.until.as_mut().reset(self.at_most.min(now + QUIET));
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.until.as_mut().poll(cx),
+            }
+        }
     }
 }
 
 impl AsyncRead for Linger {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
@@ -56,9 +75,9 @@ impl AsyncWrite for Linger {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
+        slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -70,34 +89,10 @@ impl AsyncWrite for Linger {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if let State::Open = this.state {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            this.state = State::Shut { bytes: 0, end: Box::pin(sleep(FIRST)) };
+        let Self { stream, closing } = &mut *self;
+        if closing.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
         }
-        let State::Shut { bytes, end } = &mut this.state else { return Poll::Ready(Ok(())) };
-        let mut scrap = [0; 16 * 1024];
-        let turn = *bytes + AT_ONCE;
-        while *bytes < BYTES {
-            let mut buf = ReadBuf::new(&mut scrap);
-            match Pin::new(&mut this.stream).poll_read(cx, &mut buf) {
-                Poll::Pending => return end.as_mut().poll(cx).map(Ok),
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                    if *bytes == 0 {
-                        end.as_mut().reset(Instant::now() + TIME);
-                    }
-                    *bytes += buf.filled().len();
-                }
-                Poll::Ready(_) => break,
-            }
-            if end.as_mut().poll(cx).is_ready() {
-                break;
-            }
-            if *bytes >= turn {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-        }
-        Poll::Ready(Ok(()))
+        closing.get_or_insert_with(Closing::new).poll_discard(stream, cx).map(Ok)
     }
 }

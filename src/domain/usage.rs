@@ -100,3 +100,14 @@ impl Usage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vendors_slip_by_powers_of_ten_is_not_plausible() {
+        assert!(Usage { input_tokens: 2_000_000, output_tokens: 400_000, ..Usage::NONE }.is_plausible());
+        assert!(!Usage { output_tokens: 10_u64.pow(18), ..Usage::NONE }.is_plausible());
+    }
+}

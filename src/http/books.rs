@@ -68,6 +68,8 @@ pub(crate) struct Learnt {
     pub(crate) delivered: Usage,
     pub(crate) added: Usage,
     pub(crate) failure: Option<(Code, Origin)>,
+    /// The failure is that the answer ended before its finish.
+    pub(crate) cut_short: bool,
     pub(crate) status: Option<u16>,
 }
 
@@ -107,6 +109,7 @@ impl Learnt {
     fn outcome(&self, ended: Ended, complete: bool, closing: bool) -> Outcome {
         match (self.failure, ended) {
             (_, Ended::Panicked) => Outcome::Failed,
+            (Some(_), _) if self.cut_short => Outcome::Truncated,
             (Some((_, Origin::Provider)), _) => Outcome::ProviderFailed,
             (Some((code, Origin::Gateway)), _) if refuses(code) && !self.called => Outcome::Refused,
             (Some(_), _) => Outcome::Failed,
@@ -132,7 +135,9 @@ impl Learnt {
         match self.reported {
             Some(reported) if complete && self.tells_input(&reported) => Some((reported, false)),
             // Before any output a vendor's failure is not billed.
-            _ if outcome == Outcome::ProviderFailed && self.delivered == Usage::NONE => None,
+            _ if matches!(outcome, Outcome::ProviderFailed | Outcome::Truncated) && self.delivered == Usage::NONE => {
+                None
+            }
             // A report in the middle of an answer tells the input, but not all of the output.
             Some(reported) if reported.input_tokens > 0 => Some((reported.max(&self.delivered), true)),
             reported => Some((reported.unwrap_or_default().max(&self.asked).max(&self.delivered), true)),

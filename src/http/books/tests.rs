@@ -194,6 +194,13 @@ fn outcomes_tell_who_ended_it() {
         meter.book(ended).outcome
     };
     assert_eq!(after(&|_| {}, Ended::Whole), Outcome::Truncated);
+    let ended_early = |meter: &Meter| meter.cut_short(&Error::provider(Code::ProviderError, "cut"));
+    assert_eq!(after(&ended_early, Ended::Whole), Outcome::Truncated);
+    let fails_first = |meter: &Meter| {
+        meter.fail(&Error::provider(Code::ProviderTimeout, "silence"));
+        ended_early(meter);
+    };
+    assert_eq!(after(&fails_first, Ended::Whole), Outcome::ProviderFailed);
     assert_eq!(after(&|_| {}, Ended::Failed), Outcome::Failed);
     assert_eq!(after(&|_| {}, Ended::Panicked), Outcome::Failed);
     assert_eq!(after(&Meter::complete, Ended::Failed), Outcome::Completed);
