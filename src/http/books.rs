@@ -83,6 +83,11 @@ impl Learnt {
         self.asked = asked(call, prices_input);
     }
 
+    /// Whether it got past the limits, or nobody asked them.
+    pub(crate) fn was_admitted(&self) -> bool {
+        self.held.is_some() || self.called || self.added != Usage::NONE
+    }
+
     /// Makes the books. `complete`: all of the vendor's answer has come. `closing`: the host is going down.
     pub(super) fn book(&self, ended: Ended, complete: bool, closing: bool) -> Booked {
         let outcome = self.outcome(ended, complete, closing);

@@ -165,7 +165,10 @@ impl Request<'_> {
     fn output_bound(&self) -> Option<u64> {
         let ceiling = self.terms.and_then(|t| t.max_output_tokens);
         let facts = self.facts;
-        let asked = [&facts.max_completion_tokens, &facts.max_tokens, &facts.max_output_tokens];
+        let asked = match self.call.endpoint() {
+            Endpoint::Responses => [&facts.max_output_tokens, &None],
+            _ => [&facts.max_completion_tokens, &facts.max_tokens],
+        };
         asked.into_iter().flatten().map(|bound| bound.value).chain(ceiling).min()
     }
 

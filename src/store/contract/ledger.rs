@@ -39,7 +39,7 @@ pub async fn run<S: UsageSink + UsageStore>(fresh: impl AsyncFn() -> S) {
     records_are_filtered(&fresh().await).await;
     usage_is_summed_by_group(&fresh().await).await;
     usage_is_cut_at_the_nanosecond(&fresh().await).await;
-    posted_counts_what_ended_and_was_not_refused(&fresh().await).await;
+    posted_counts_what_was_admitted_and_has_ended(&fresh().await).await;
     posted_goes_by_scope_modality_and_model(&fresh().await).await;
 }
 
@@ -261,7 +261,7 @@ async fn usage_is_cut_at_the_nanosecond<S: UsageSink + UsageStore>(store: &S) {
     assert_eq!(sum.requests, 2, "posted sums start at their moment, too");
 }
 
-async fn posted_counts_what_ended_and_was_not_refused<S: UsageSink + UsageStore>(store: &S) {
+async fn posted_counts_what_was_admitted_and_has_ended<S: UsageSink + UsageStore>(store: &S) {
     let refused = UsageRecord { outcome: Some(Outcome::Refused), ..record("refused", NOON) };
     let failed = UsageRecord {
         outcome: Some(Outcome::ProviderFailed),
@@ -269,7 +269,14 @@ async fn posted_counts_what_ended_and_was_not_refused<S: UsageSink + UsageStore>
         cost: Money::ZERO,
         ..record("failed", NOON.plus(HOUR))
     };
-    put(store, [refused, failed, record("whole", NOON.plus(HOUR * 2))]).await;
+    let never_admitted = UsageRecord {
+        outcome: Some(Outcome::ClientClosed),
+        held: Some(Amounts::default()),
+        usage: Usage::NONE,
+        cost: Money::ZERO,
+        ..record("early", NOON)
+    };
+    put(store, [refused, never_admitted, failed, record("whole", NOON.plus(HOUR * 2))]).await;
     store.open(&running("running", NOON)).await.expect("a record can be opened");
     let whole = Amounts::of_request(&USAGE, Money::from_nanos(7));
     let sum = posted_sum(store, workspace_limit(), Timestamp::EPOCH).await;
