@@ -2,7 +2,9 @@
 
 pub mod clock;
 pub mod error;
+pub(crate) mod hash;
 pub mod id;
+pub(crate) mod log;
 pub mod money;
 pub mod secret;
 pub mod store_future;

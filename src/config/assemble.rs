@@ -21,8 +21,11 @@ use crate::store::memory::ledger::MemoryLedger;
 use crate::store::memory::limits::MemoryLimits;
 use crate::store::memory::quota::MemoryQuota;
 use crate::store::quota::QuotaStore;
+#[cfg(feature = "sqlite")]
+use crate::store::sqlite::SqliteStore;
 use crate::store::tables::{AlertStore, AuditStore, LimitStore};
 
+use super::file_keys::FileKeys;
 use super::{Config, ConfigError};
 
 /// Every store that a gateway needs.
@@ -54,6 +57,25 @@ impl Stores {
             usage: ledger,
             alerts,
             audit: Arc::new(MemoryAudit::new()),
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Stores {
+    /// Keys, limits, ledger, alerts and audit trail in `store`'s file; counters in this process, rebuilt from the ledger.
+    pub fn sqlite(store: SqliteStore, clock: Arc<dyn Clock>) -> Self {
+        let store = Arc::new(store);
+        let quota = MemoryQuota::with_ledger(store.clone()).alerts(store.clone()).clock(clock);
+        Self {
+            keys: store.clone(),
+            key_admin: store.clone(),
+            limits: store.clone(),
+            quota: Arc::new(quota),
+            sink: store.clone(),
+            usage: store.clone(),
+            alerts: store.clone(),
+            audit: store,
         }
     }
 }
@@ -98,7 +120,8 @@ impl Config {
         let book = Arc::new(LimitBook::default());
         book.load(self.limits.iter().cloned().chain(stored)).map_err(StoreError::unavailable)?;
         let registry = self.registry().map_err(|e| StoreError::unavailable(e.to_string()))?;
-        let auth = AuthLayer::new(stores.keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
+        let keys = FileKeys::<dyn KeyStore>::new(&self.keys, stores.keys);
+        let auth = AuthLayer::new(keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
         let mut builder = Gateway::builder(registry, client)
             .auth(auth)
             .ledger_parts(stores.sink, Arc::clone(&stores.usage))
@@ -109,7 +132,7 @@ impl Config {
             .clock(Arc::clone(&clock));
         if let Some(admin) = &self.admin {
             let stores = AdminStores {
-                keys: stores.key_admin,
+                keys: Arc::new(FileKeys::<dyn KeyAdmin>::new(&self.keys, stores.key_admin)),
                 limits: stores.limits,
                 book,
                 quota: stores.quota,

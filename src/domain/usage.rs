@@ -55,10 +55,11 @@ impl Usage {
         videos: 0,
     };
 
-    /// Whether one answer can have used this: a billion of a unit is a vendor's mistake, and must not eat up a limit.
-    pub fn is_credible(&self) -> bool {
+    /// Whether one request can have used this: a billion of a unit is more than any vendor serves at once. What is
+    /// more is a vendor's mistake, and would spend a limit for good.
+    pub fn is_plausible(&self) -> bool {
         const MOST: u64 = 1_000_000_000;
-        let most = Self { input_tokens: MOST, output_tokens: MOST, ..*self };
+        let most = Self::NONE.zip(self, |_, _| MOST);
         self.min(&most) == *self
     }
 
@@ -105,8 +106,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vendors_slip_by_powers_of_ten_is_not_credible() {
-        assert!(Usage { input_tokens: 2_000_000, output_tokens: 400_000, ..Usage::NONE }.is_credible());
-        assert!(!Usage { output_tokens: 10_u64.pow(18), ..Usage::NONE }.is_credible());
+    fn a_vendors_slip_by_powers_of_ten_is_not_plausible() {
+        assert!(Usage { input_tokens: 2_000_000, output_tokens: 400_000, ..Usage::NONE }.is_plausible());
+        assert!(!Usage { output_tokens: 10_u64.pow(18), ..Usage::NONE }.is_plausible());
     }
 }

@@ -8,6 +8,7 @@ use http::Response;
 
 use crate::base::clock::Timestamp;
 use crate::base::id::{RequestId, new_id};
+use crate::base::log;
 use crate::base::money::Money;
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
@@ -18,7 +19,7 @@ use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
 use crate::http::finish::{Ended, Finish};
 use crate::http::headers::set_request_id;
-use crate::http::meter::{Journal, Learnt, Meter};
+use crate::http::meter::{Journal, Journaled, Learnt, Meter};
 
 use super::layer::Settings;
 
@@ -41,10 +42,10 @@ impl Entry {
         let time = settings.clock.now();
         let route = Endpoint::of(path);
         let endpoint = match route {
-            Some(route) => route.path().into(),
+            Some(route) => route.shared_path(),
             None => path.chars().take(LONGEST_PATH).collect::<String>().into(),
         };
-        let id = new_id("rec_").into();
+        let id = new_id("rec_");
         Self { settings, id, request_id, time, caller, endpoint, modality: route.map(Endpoint::modality) }
     }
 
@@ -53,10 +54,10 @@ impl Entry {
         let (provider, upstream_model) = learnt.routed.map(|r| (r.provider, r.upstream)).unzip();
         UsageRecord {
             id: Arc::clone(&self.id),
-            request_id: self.request_id.as_str().into(),
+            request_id: self.request_id.shared(),
             time: self.time,
             home: self.caller.home().clone(),
-            key_id: self.caller.key_id().into(),
+            key_id: self.caller.shared_key_id(),
             endpoint: Arc::clone(&self.endpoint),
             modality: learnt.terms.as_ref().map(|t| t.modality).or(self.modality),
             model: learnt.terms.as_ref().map(|t| Arc::clone(&t.id)),
@@ -94,7 +95,11 @@ impl Entry {
     fn commit(&self, meter: &Meter, ended: Ended) -> Option<StoreFuture<()>> {
         let commit = self.settings.sink.record(self.ended(meter, ended)).now().err()?;
         // The answer goes out whether the commit succeeds or not: the sink has the record, and tries again on its own.
-        Some(StoreFuture::new(async move { drop(commit.await) }))
+        Some(StoreFuture::new(async move {
+            if let Err(error) = commit.await {
+                log::store_failed("a usage record is not durable yet", &error);
+            }
+        }))
     }
 
     fn millis_to(&self, at: Timestamp) -> u64 {
@@ -106,7 +111,13 @@ impl Journal for Entry {
     fn open(&self, meter: &Meter) -> StoreFuture<bool> {
         match self.settings.sink.open(&self.running(meter.learnt())).now() {
             Ok(opened) => StoreFuture::ready(opened.is_ok()),
-            Err(opening) => StoreFuture::new(async move { opening.await.is_ok() }),
+            Err(opening) => StoreFuture::new(async move {
+                let opened = opening.await;
+                if let Err(error) = &opened {
+                    log::store_failed("a hold cannot be written: the request is refused", error);
+                }
+                opened.is_ok()
+            }),
         }
     }
 
@@ -117,7 +128,7 @@ impl Journal for Entry {
 
 /// The finish of a metered request.
 pub(super) struct Record {
-    entry: Arc<Entry>,
+    entry: Journaled<Entry>,
     meter: Meter,
     /// Whether the request id was made here, so that the answer must tell it.
     tells_id: bool,
@@ -126,9 +137,8 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(entry: Entry, tells_id: bool) -> Self {
-        let entry = Arc::new(entry);
-        let journal = Arc::clone(&entry) as Arc<dyn Journal>;
-        let meter = Meter::journaled(entry.settings.abandoned, journal);
+        let entry = Journaled::new(entry.settings.abandoned, entry);
+        let meter = entry.meter();
         Self { entry, meter, tells_id, has_data: false }
     }
 
@@ -139,7 +149,7 @@ impl Record {
     pub(super) fn on_head<B>(&self, response: &mut Response<B>) {
         self.meter.status(response.status().as_u16());
         if self.tells_id {
-            set_request_id(response.headers_mut(), &self.entry.request_id);
+            set_request_id(response.headers_mut(), &self.entry.journal().request_id);
         }
     }
 }
@@ -152,7 +162,7 @@ impl Finish for Record {
     fn on_data(&mut self, _: &Bytes) {
         if !self.has_data {
             self.has_data = true;
-            self.meter.first_byte(self.entry.settings.clock.now());
+            self.meter.first_byte(self.entry.journal().settings.clock.now());
         }
     }
 
@@ -160,13 +170,13 @@ impl Finish for Record {
         let Self { entry, meter, .. } = self;
         let drained = meter.clone();
         // Given back when there is no drain to wait for.
-        let commit = meter.defer(move |ended| entry.commit(&drained, ended)).err()?;
+        let commit = meter.defer(move |ended| entry.journal().commit(&drained, ended)).err()?;
         commit(ended)
     }
 }
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record").field("id", &self.entry.id).finish_non_exhaustive()
+        f.debug_struct("Record").field("id", &self.entry.journal().id).finish_non_exhaustive()
     }
 }
