@@ -313,7 +313,7 @@ fn lines_that_trip_clients_are_left_out_and_every_line_end_passes() {
 
 #[test]
 fn pieces_go_on_as_slices_of_themselves() {
-    let mut stream = Stream::new(Dialect::OpenAi, true);
+    let mut stream = Stream::new(Chunks::new(Dialect::OpenAi, true));
     let piece = Bytes::from_static(CHAT.as_bytes());
     let mut out = Output::default();
     stream.push(piece.clone(), &mut out).unwrap();

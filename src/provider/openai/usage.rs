@@ -16,13 +16,22 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
     if input == 0 && said_output == 0 && total == 0 {
         return None;
     }
-    let said_reasoning = first(&[&["completion_tokens_details", "reasoning_tokens"], &["reasoning_tokens"]]);
+    let said_reasoning = first(&[
+        &["completion_tokens_details", "reasoning_tokens"],
+        &["output_tokens_details", "reasoning_tokens"],
+        &["reasoning_tokens"],
+    ]);
     // xAI leaves reasoning out of the completion; its total tells.
     let apart = said_reasoning > 0 && total == input.saturating_add(said_output).saturating_add(said_reasoning);
     let output = if apart { said_output.saturating_add(said_reasoning) } else { said_output };
-    let cached =
-        first(&[&["prompt_tokens_details", "cached_tokens"], &["cached_tokens"], &["prompt_cache_hit_tokens"]]);
+    let cached = first(&[
+        &["prompt_tokens_details", "cached_tokens"],
+        &["input_tokens_details", "cached_tokens"],
+        &["cached_tokens"],
+        &["prompt_cache_hit_tokens"],
+    ]);
     let cache_write = first(&[
+        &["input_tokens_details", "cache_write_tokens"],
         &["prompt_tokens_details", "cache_write_tokens"],
         &["prompt_tokens_details", "cache_creation_input_tokens"],
         &["cache_creation_input_tokens"],
@@ -34,8 +43,12 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
         cache_write_tokens: cache_write.min(input - cached),
         output_tokens: output,
         reasoning_tokens: said_reasoning.min(output),
-        image_input_tokens: first(&[&["prompt_tokens_details", "image_tokens"]]),
-        audio_input_tokens: first(&[&["prompt_tokens_details", "audio_tokens"]]),
+        image_input_tokens: first(&[&["prompt_tokens_details", "image_tokens"], &["input_tokens_details", "image_tokens"]]),
+        // Transcripts tell the details of their one input.
+        audio_input_tokens: first(&[
+            &["prompt_tokens_details", "audio_tokens"],
+            &["input_token_details", "audio_tokens"],
+        ]),
         audio_output_tokens: first(&[&["completion_tokens_details", "audio_tokens"]]),
         ..Usage::NONE
     })
@@ -80,6 +93,25 @@ mod tests {
             ..Usage::NONE
         };
         assert_eq!(found, Some(want));
+    }
+
+    #[test]
+    fn responses_and_transcripts_tell_the_same_under_names_of_their_own() {
+        let response = r#"{"input_tokens":9,"input_tokens_details":{"cached_tokens":4,"cache_write_tokens":2},
+            "output_tokens":8,"output_tokens_details":{"reasoning_tokens":5},"total_tokens":17}"#;
+        let want = Usage {
+            input_tokens: 9,
+            cached_input_tokens: 4,
+            cache_write_tokens: 2,
+            output_tokens: 8,
+            reasoning_tokens: 5,
+            ..Usage::NONE
+        };
+        assert_eq!(usage(response), Some(want));
+        let transcript = r#"{"type":"tokens","input_tokens":25,"input_token_details":{"text_tokens":4,"audio_tokens":21},
+            "output_tokens":6,"total_tokens":31}"#;
+        let want = Usage { input_tokens: 25, output_tokens: 6, audio_input_tokens: 21, ..Usage::NONE };
+        assert_eq!(usage(transcript), Some(want));
     }
 
     #[test]
