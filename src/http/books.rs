@@ -146,9 +146,7 @@ fn asked(call: &Call, prices_input: bool) -> Usage {
         (_, Modality::Image) => Usage { images: facts.n.as_ref().map_or(1, |n| n.value).max(1), ..Usage::NONE },
         (_, Modality::Video) => Usage { video_seconds: facts.seconds.unwrap_or(1).max(1), ..Usage::NONE },
         (Endpoint::Speech, _) => Usage { characters: facts.input_chars.unwrap_or(1).max(1), ..Usage::NONE },
-        (_, Modality::Voice) => {
-            Usage { audio_seconds: facts.recording.map_or(1, AudioLength::seconds), ..Usage::NONE }
-        }
+        (_, Modality::Voice) => Usage { audio_seconds: facts.recording.map_or(1, AudioLength::seconds), ..Usage::NONE },
     };
     if prices_input { units.plus(&tokens) } else { units }
 }

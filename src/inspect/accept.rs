@@ -55,7 +55,9 @@ impl Bound {
     pub(super) fn exceeded(self) -> Error {
         let say = |message| Error::new(Code::RequestTooLarge, message);
         match (self.field, self.max_bytes) {
-            (Some(field), most) => say(format!("The upload is larger than {most} bytes: send a shorter file.")).param(field),
+            (Some(field), most) => {
+                say(format!("The upload is larger than {most} bytes: send a shorter file.")).param(field)
+            }
             (None, most) => say(format!("The body is larger than {most} bytes: shorten it, or give media by URL.")),
         }
     }

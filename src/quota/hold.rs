@@ -189,7 +189,7 @@ impl Request<'_> {
     /// The most that is used, of each unit that is known.
     fn bound(&self, output_per_choice: Option<u64>) -> Usage {
         let n = self.n();
-        let characters = self.facts.input_chars.unwrap_or(self.facts.body_bytes);
+        let characters = self.facts.input_weight.unwrap_or(self.facts.body_bytes);
         let mut usage = Usage::NONE;
         if self.has_input() {
             usage.input_tokens = self.input_bound();

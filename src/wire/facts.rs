@@ -45,6 +45,8 @@ pub struct Facts {
     pub seconds: Option<u64>,
     /// Characters (Unicode scalar values) of `input`, when it is one string.
     pub input_chars: Option<u64>,
+    /// The same as the strictest vendor counts them: a character of a dense script (three bytes of UTF-8 and more) twice.
+    pub input_weight: Option<u64>,
     pub response_format: Option<String>,
     /// Length of the body in bytes.
     pub body_bytes: u64,

@@ -126,7 +126,8 @@ pub(super) fn text_len(words: &[Finder<'static>], bytes: &[u8]) -> u64 {
         let mut quotes = memchr::memchr_iter(b'"', text);
         quotes.find(|at| !is_escaped(&text[..*at])).unwrap_or(text.len())
     };
-    let lengths = words.iter().flat_map(|word| word.find_iter(bytes).map(|at| text(&bytes[at + word.needle().len()..])));
+    let lengths =
+        words.iter().flat_map(|word| word.find_iter(bytes).map(|at| text(&bytes[at + word.needle().len()..])));
     lengths.sum::<usize>() as u64
 }
 

@@ -43,7 +43,10 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
         cache_write_tokens: cache_write.min(input - cached),
         output_tokens: output,
         reasoning_tokens: said_reasoning.min(output),
-        image_input_tokens: first(&[&["prompt_tokens_details", "image_tokens"], &["input_tokens_details", "image_tokens"]]),
+        image_input_tokens: first(&[
+            &["prompt_tokens_details", "image_tokens"],
+            &["input_tokens_details", "image_tokens"],
+        ]),
         // Transcripts tell the details of their one input.
         audio_input_tokens: first(&[
             &["prompt_tokens_details", "audio_tokens"],

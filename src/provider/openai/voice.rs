@@ -16,7 +16,10 @@ const MAX_INPUT: u64 = 4_096;
 pub(super) fn check_speech(dialect: Dialect, facts: &Facts) -> Result<(), Error> {
     let invalid = |message: String| Err(Error::new(Code::InvalidParameter, message).param("input"));
     match facts.input_chars {
-        None => Err(Error::new(Code::MissingParameter, "Send the text to speak in \"input\", as one string.").param("input")),
+        None => {
+            Err(Error::new(Code::MissingParameter, "Send the text to speak in \"input\", as one string.")
+                .param("input"))
+        }
         Some(0) => invalid("\"input\" is empty: send the text to speak.".to_owned()),
         Some(length) if dialect == Dialect::OpenAi && length > MAX_INPUT => invalid(format!(
             "\"input\" has {length} characters, and at most {MAX_INPUT} are spoken at a time: send it in parts."

@@ -98,7 +98,17 @@ pub fn of_file(pieces: &[Bytes], content: Range<usize>) -> Option<AudioLength> {
 /// Whether a file begins like one of another kind, or like plain text.
 fn is_something_else(head: &[u8]) -> bool {
     const OTHERS: [&[u8]; 11] = [
-        b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF", b"PK\x03\x04", b"\x1f\x8b", b"\x7fELF", b"BM", b"II*\0", b"MM\0*", b"RIFF",
+        b"\x89PNG",
+        b"\xff\xd8\xff",
+        b"GIF8",
+        b"%PDF",
+        b"PK\x03\x04",
+        b"\x1f\x8b",
+        b"\x7fELF",
+        b"BM",
+        b"II*\0",
+        b"MM\0*",
+        b"RIFF",
     ];
     let is_text = match std::str::from_utf8(head) {
         Ok(_) => true,

@@ -109,7 +109,8 @@ fn an_mp4_tells_its_length_before_or_behind_its_data() {
 #[test]
 fn a_webm_tells_its_length_unless_it_was_recorded_live() {
     const HEAD: &[u8] = b"\x1a\x45\xdf\xa3\x84\x42\x86\x81\x01\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff";
-    let told = [HEAD, b"\xec\x82ab\x15\x49\xa9\x66\x8e\x2a\xd7\xb1\x83\x0f\x42\x40\x44\x89\x84", &2_500f32.to_be_bytes()];
+    let told =
+        [HEAD, b"\xec\x82ab\x15\x49\xa9\x66\x8e\x2a\xd7\xb1\x83\x0f\x42\x40\x44\x89\x84", &2_500f32.to_be_bytes()];
     assert_eq!(length(&told.concat()), Some(Told(3)));
     let live = [HEAD, b"\x15\x49\xa9\x66\x87\x2a\xd7\xb1\x83\x0f\x42\x40\x1f\x43\xb6\x75\xff", &[0; 900]];
     assert_eq!(length(&live.concat()), Some(AtMost(2)));

@@ -47,10 +47,14 @@ impl Peek<'_> {
             b'[' => return self.input_items(),
             _ => return self.item(Place::Plain).map(drop),
         }
-        let mut chars = 0;
+        let (mut chars, mut dense) = (0, 0);
         // Every byte but those that go on with a character begins one.
-        self.scan.string(|run| chars += run.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64)?;
+        self.scan.string(|run| {
+            chars += run.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64;
+            dense += run.iter().filter(|byte| **byte >= 0xe0).count() as u64;
+        })?;
         self.facts.input_chars = Some(chars);
+        self.facts.input_weight = Some(chars + dense);
         Ok(())
     }
 

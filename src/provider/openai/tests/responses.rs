@@ -44,8 +44,14 @@ fn nothing_is_stored_and_all_else_goes_on_byte_for_byte() {
 fn the_bound_of_the_hold_is_sent() {
     for (before, after) in [
         (r#"{"store":false,"model":"up"}"#, r#"{"max_output_tokens":7,"store":false,"model":"up"}"#),
-        (r#"{"store":false,"model":"up","max_output_tokens":99}"#, r#"{"store":false,"model":"up","max_output_tokens":7}"#),
-        (r#"{"store":false,"model":"up","max_output_tokens":null}"#, r#"{"store":false,"model":"up","max_output_tokens":7}"#),
+        (
+            r#"{"store":false,"model":"up","max_output_tokens":99}"#,
+            r#"{"store":false,"model":"up","max_output_tokens":7}"#,
+        ),
+        (
+            r#"{"store":false,"model":"up","max_output_tokens":null}"#,
+            r#"{"store":false,"model":"up","max_output_tokens":7}"#,
+        ),
     ] {
         assert_eq!(sent(&call(before).bound_output(7)), after);
     }

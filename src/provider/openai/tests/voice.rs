@@ -14,7 +14,9 @@ fn form(fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
     let mut body = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\nContent-Type: audio/wav\r\n\r\n").into_bytes();
     body.extend(file);
     for (name, value) in fields {
-        body.extend(format!("\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}").bytes());
+        body.extend(
+            format!("\r\n--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}").bytes(),
+        );
     }
     body.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
     body
@@ -22,7 +24,8 @@ fn form(fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
 
 /// Three seconds of silence.
 fn wav() -> Vec<u8> {
-    let mut file = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0".to_vec();
+    let mut file =
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0".to_vec();
     file.resize(file.len() + 24_000, 0x80);
     file
 }
@@ -98,9 +101,11 @@ fn an_upload_goes_on_in_its_own_pieces_with_the_model_alone_replaced() {
     assert_eq!(request.headers()["authorization"], "Bearer upstream-secret");
     let body = request.into_body();
     let came = call.segments().pieces();
-    let shared = body.segments().pieces().iter().filter(|piece| {
-        came.iter().any(|whole| whole.as_ptr_range().contains(&piece.as_ptr()))
-    });
+    let shared = body
+        .segments()
+        .pieces()
+        .iter()
+        .filter(|piece| came.iter().any(|whole| whole.as_ptr_range().contains(&piece.as_ptr())));
     assert_eq!(shared.map(Bytes::len).sum::<usize>(), body.segments().len() - "up".len());
     let want = form(&[("language", "en"), ("model", "up"), ("include[]", "logprobs")], &wav());
     assert_eq!(body.into_bytes(), want);
@@ -123,7 +128,12 @@ fn every_format_of_a_transcript_passes_and_is_billed_by_what_is_known_of_its_len
         ("json", json, told, 9),
         ("json", json, r#"{"text":"Hi"}"#, 3),
         ("verbose_json", json, verbose, 9),
-        ("verbose_json", json, &format!("{},\"usage\":{{\"type\":\"duration\",\"seconds\":11}}}}", &verbose[..verbose.len() - 1]), 11),
+        (
+            "verbose_json",
+            json,
+            &format!("{},\"usage\":{{\"type\":\"duration\",\"seconds\":11}}}}", &verbose[..verbose.len() - 1]),
+            11,
+        ),
         ("text", "text/plain; charset=utf-8", "Hi\n", 3),
         ("text", "text/plain; charset=utf-8", "", 3),
         ("srt", "text/plain", "1\n00:00:00,000 --> 00:00:03,000\nHi\n\n", 3),
@@ -147,27 +157,23 @@ const SPEECH: &str = include_str!("../../../../tests/fixtures/openai/speech.sse"
 #[test]
 fn tokens_count_where_they_have_a_price_or_nothing_has() {
     let call = upload(&[("stream", "true"), ("model", "m")]);
-    let tokens =
-        Usage { input_tokens: 37, audio_input_tokens: 35, output_tokens: 12, audio_seconds: 3, ..Usage::NONE };
+    let tokens = Usage { input_tokens: 37, audio_input_tokens: 35, output_tokens: 12, audio_seconds: 3, ..Usage::NONE };
     for (target, want) in
         [(by_token(), Some(tokens)), (target(Dialect::OpenAi, "up"), Some(tokens)), (by_second(), seconds(3))]
     {
         let out = heard(&call, &target, "text/event-stream", TRANSCRIPT);
         assert_eq!(out.usage(), want);
-        assert!(target.terms.price == Price::Unpriced || target.terms.price.cost(&want.unwrap(), &Default::default()).is_some());
+        assert!(
+            target.terms.price == Price::Unpriced
+                || target.terms.price.cost(&want.unwrap(), &Default::default()).is_some()
+        );
     }
 }
 
 #[test]
 fn a_silent_answer_of_a_model_billed_by_token_is_estimated() {
     let out = heard(&upload(&[("model", "m"), ("response_format", "text")]), &by_token(), "text/plain", "Hello there.");
-    let want = Usage {
-        input_tokens: 30,
-        audio_input_tokens: 30,
-        output_tokens: 3,
-        audio_seconds: 3,
-        ..Usage::NONE
-    };
+    let want = Usage { input_tokens: 30, audio_input_tokens: 30, output_tokens: 3, audio_seconds: 3, ..Usage::NONE };
     assert_eq!((out.usage(), out.delivered()), (None, want));
 }
 
@@ -192,7 +198,10 @@ fn characters(n: u64) -> Option<Usage> {
 fn speech_passes_piece_by_piece_with_its_content_type() {
     let exchange = encode(&speak(SPEAK), &by_character()).unwrap();
     let request = exchange.request.as_ref().unwrap();
-    assert_eq!((request.uri().path(), &request.headers()["accept"]), ("/v1/audio/speech", &HeaderValue::from_static("*/*")));
+    assert_eq!(
+        (request.uri().path(), &request.headers()["accept"]),
+        ("/v1/audio/speech", &HeaderValue::from_static("*/*"))
+    );
     let mut decoder = exchange.decoder;
     let vendor = http::Response::builder().header("content-type", "audio/x-flac").body(()).unwrap().into_parts().0;
     let headers = decoder.head(&vendor).unwrap();
@@ -208,16 +217,25 @@ fn speech_passes_piece_by_piece_with_its_content_type() {
 
 #[test]
 fn sound_without_a_content_type_gets_that_of_the_format() {
-    for (format, want) in [("mp3", "audio/mpeg"), ("opus", "audio/opus"), ("aac", "audio/aac"), ("flac", "audio/flac"), ("wav", "audio/wav"), ("pcm", "audio/pcm")] {
+    for (format, want) in [
+        ("mp3", "audio/mpeg"),
+        ("opus", "audio/opus"),
+        ("aac", "audio/aac"),
+        ("flac", "audio/flac"),
+        ("wav", "audio/wav"),
+        ("pcm", "audio/pcm"),
+    ] {
         let call = speak(&format!(r#"{{"model":"m","input":"x","response_format":"{format}"}}"#));
-        let headers = encode(&call, &by_character()).unwrap().decoder.head(&http::Response::new(()).into_parts().0).unwrap();
+        let headers =
+            encode(&call, &by_character()).unwrap().decoder.head(&http::Response::new(()).into_parts().0).unwrap();
         assert_eq!(headers["content-type"], want);
     }
 }
 
 #[test]
 fn a_success_without_sound_is_a_failure() {
-    for (content_type, body) in [("audio/mpeg", ""), ("application/json", r#"{"error":"x"}"#), ("text/html", "<html>")] {
+    for (content_type, body) in [("audio/mpeg", ""), ("application/json", r#"{"error":"x"}"#), ("text/html", "<html>")]
+    {
         let pieces: &[&[u8]] = if body.is_empty() { &[] } else { &[body.as_bytes()] };
         let (sent, _, failed) = read(encode(&speak(SPEAK), &by_character()).unwrap(), Some(content_type), pieces);
         assert_eq!((sent.len(), failed.map(|error| error.code())), (0, Some(Code::ProviderError)), "{content_type}");
@@ -256,7 +274,8 @@ fn recorded_sound_comes_back_as_it_was() {
         let body = exchange["request"]["body"]["json"].to_string();
         let sound = exchange["response"]["body"]["base64"].as_str().unwrap();
         let kind = exchange["response"]["headers"]["content-type"].as_str().unwrap();
-        let (out, told, failed) = read(encode(&speak(&body), &by_character()).unwrap(), Some(kind), &[sound.as_bytes()]);
+        let (out, told, failed) =
+            read(encode(&speak(&body), &by_character()).unwrap(), Some(kind), &[sound.as_bytes()]);
         assert!(out == sound.as_bytes() && failed.is_none() && told.is_complete(), "{}", exchange["id"]);
         let spoken = exchange["request"]["body"]["json"]["input"].as_str().unwrap().chars().count();
         assert_eq!(told.usage(), characters(spoken as u64));
@@ -277,7 +296,8 @@ fn recorded_transcripts_come_back_as_they_were_with_the_usage_that_they_tell() {
         match told["seconds"].as_u64() {
             Some(seconds) => assert_eq!((used.audio_seconds, used.input_tokens), (seconds, 0)),
             None => {
-                let want = [&told["input_tokens"], &told["input_token_details"]["audio_tokens"], &told["output_tokens"]];
+                let want =
+                    [&told["input_tokens"], &told["input_token_details"]["audio_tokens"], &told["output_tokens"]];
                 let found = [used.input_tokens, used.audio_input_tokens, used.output_tokens];
                 assert_eq!(found.map(Some), want.map(Value::as_u64), "{}", exchange["id"]);
             }
