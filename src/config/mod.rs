@@ -29,6 +29,7 @@
 //! Nothing here reads a file or the environment itself, opens a store or builds a service: the environment is a function
 //! that the host passes, and what comes out is for the host to assemble.
 
+mod assemble;
 mod error;
 mod from_env;
 mod keys;
@@ -46,8 +47,8 @@ mod webhooks;
 use crate::domain::key::KeyRecord;
 use crate::domain::limit::Limit;
 
+pub use assemble::Stores;
 pub use error::ConfigError;
-pub use from_env::DEMO_MODELS;
 pub use models::ModelConfig;
 pub use providers::ProviderConfig;
 pub use server::{

@@ -7,6 +7,7 @@ use crate::base::money::{Money, ParseMoneyError, Rate};
 use super::usage::Usage;
 
 /// A model's price. Without one a model is unpriced: refused under a spend cap, cost 0 otherwise.
+#[allow(clippy::large_enum_variant, reason = "one for each model, behind an `Arc`; a box would buy nothing")]
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Price {
     /// Nobody said what it costs.
