@@ -267,12 +267,12 @@ impl Decoder for Sound {
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
-        if let Form::Events(reader) = &mut self.form {
-            if let Some(event) = reader.finish() {
-                if let Some(data) = event.data().filter(|_| !self.ended) {
-                    return self.read_chunk(&data, out);
-                }
-            }
+        let rest = match &mut self.form {
+            Form::Events(reader) if !self.ended => reader.finish(),
+            _ => None,
+        };
+        if let Some(data) = rest.as_ref().and_then(|event| event.data()) {
+            return self.read_chunk(&data, out);
         }
         // What broke off before a sound was heard fails as a whole; later, it is told by being incomplete.
         if self.made { Ok(()) } else { Err(unreadable()) }

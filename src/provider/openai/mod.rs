@@ -4,6 +4,17 @@
 //! Nothing is translated. The caller's bytes go to the vendor as they came, with splices for what that vendor does
 //! otherwise; the vendor's bytes go back as they came, and usage is read on the side. What sets the vendors apart is one
 //! row each in [`Dialect`]; what their errors mean is one table in `fault`.
+//!
+//! | route | what is spliced, and what is refused |
+//! |---|---|
+//! | chat | model, bound, `stream_options`, and the quirks of the dialect |
+//! | responses | model, bound, `store` as false; what the vendor would keep or run on its own is 400 |
+//! | speech | model; a text that OpenAI would not speak is 400 |
+//! | transcriptions, translations | the content of the form's `model` part; the recording goes on in the pieces that came |
+//! | embeddings | model |
+//!
+//! Voice is billed by what its model has a price for: tokens as the answer tells them, else characters of the text, or
+//! seconds as the answer or the recording itself tells them.
 
 mod billing;
 mod chunks;
