@@ -11,7 +11,8 @@ import urllib.request
 
 import openai
 
-from vendors_voice import SOUND
+# What both vendors say.
+SOUND = bytes(range(256)) * 64
 
 
 def client():
