@@ -7,8 +7,9 @@ use crate::domain::price::Price;
 use crate::domain::usage::Usage;
 use crate::http::call::{AudioLength, Call};
 use crate::provider::traits::Target;
+use crate::wire::lenient::Lenient;
 
-use super::usage;
+use super::usage::{self, Reported};
 
 /// A second of a recording is some ten tokens.
 const TOKENS_A_SECOND: u64 = 10;
@@ -67,12 +68,12 @@ impl Billing {
     }
 
     /// What a `usage` object comes to; `None` where it is none.
-    pub(super) fn told(&self, said: &Value) -> Option<Usage> {
-        if said["type"] == "duration" {
-            return self.seconds(&said["seconds"]);
+    pub(super) fn told(&self, said: &Lenient<Reported>) -> Option<Usage> {
+        match usage::read(said) {
+            Some(tokens) if self.counts_tokens => Some(self.asked.plus(&tokens)),
+            Some(_) => Some(self.asked),
+            None => self.seconds(&said.object()?.seconds),
         }
-        let tokens = usage::read(said)?;
-        Some(if self.counts_tokens { self.asked.plus(&tokens) } else { self.asked })
     }
 
     /// What a recording that lasted so long comes to, where that is all that counts.

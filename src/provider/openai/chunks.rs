@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use crate::domain::usage::Usage;
 use crate::provider::traits::Output;
+use crate::wire::lenient::Lenient;
 use crate::wire::sse::SseEvent;
 use crate::wire::vendor_error::is_truthy;
 
 use super::dialect::Dialect;
 use super::stream::{Events, Meaning, says_something, text_len};
+use super::usage::Reported;
 use super::{fault, usage};
 
 pub(super) struct Chunks {
@@ -35,7 +37,7 @@ struct Chunk {
     #[serde(default)]
     error: Value,
     #[serde(default)]
-    usage: Value,
+    usage: Lenient<Reported>,
     #[serde(default)]
     choices: Option<Vec<Choice>>,
 }
@@ -45,7 +47,7 @@ struct Choice {
     #[serde(default)]
     finish_reason: Value,
     #[serde(default)]
-    usage: Value,
+    usage: Lenient<Reported>,
 }
 
 impl Chunks {
@@ -69,7 +71,7 @@ impl Chunks {
         if let Some(used) = usage::read(&chunk.usage).or_else(nested) {
             out.report(used);
         }
-        if !self.shows_usage && chunk.usage.is_object() && choices.is_empty() {
+        if !self.shows_usage && chunk.usage.object().is_some() && choices.is_empty() {
             return Meaning::Hidden;
         }
         Meaning::Passes

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::usage::Usage;
 use crate::provider::traits::Output;
+use crate::wire::lenient::Lenient;
 use crate::wire::sse::SseEvent;
 use crate::wire::vendor_error::is_truthy;
 
@@ -14,6 +15,7 @@ use super::billing::Billing;
 use super::dialect::Dialect;
 use super::fault;
 use super::stream::{Events, Meaning, says_something, text_len};
+use super::usage::Reported;
 
 pub(super) struct TypedEvents {
     dialect: Dialect,
@@ -35,7 +37,7 @@ struct Event {
     #[serde(default)]
     error: Value,
     #[serde(default)]
-    usage: Value,
+    usage: Lenient<Reported>,
     #[serde(default)]
     response: Option<Response>,
 }
@@ -45,7 +47,7 @@ struct Response {
     #[serde(default)]
     error: Value,
     #[serde(default)]
-    usage: Value,
+    usage: Lenient<Reported>,
 }
 
 impl TypedEvents {
@@ -83,7 +85,7 @@ impl TypedEvents {
             _ if is_truthy(&event.error) => return Meaning::Fails(fault::of_event(self.dialect, data)),
             "response.completed" | "response.incomplete" => self.finish(out),
             "transcript.text.done" | "speech.audio.done" => {
-                if let Some(used) = self.billing.silent().filter(|_| usage.is_null()) {
+                if let Some(used) = self.billing.silent().filter(|_| usage.object().is_none()) {
                     out.report(used);
                 }
                 self.finish(out);

@@ -89,14 +89,15 @@ impl Plain {
             return Ok(());
         }
         bytes.extend_from_slice(tail);
+        if matches!(wanted, Wanted::Usage | Wanted::ChoiceUsage) {
+            if let Some(used) = self.billing.told(&serde_json::from_slice(&bytes).unwrap_or_default()) {
+                self.reported |= wanted == Wanted::Usage;
+                out.report(used);
+            }
+            return Ok(());
+        }
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         match wanted {
-            Wanted::Usage | Wanted::ChoiceUsage => {
-                if let Some(used) = self.billing.told(&value) {
-                    self.reported |= wanted == Wanted::Usage;
-                    out.report(used);
-                }
-            }
             Wanted::Duration => {
                 if let Some(used) = self.billing.lasted(&value) {
                     out.report(used);
@@ -106,7 +107,7 @@ impl Plain {
             Wanted::BaseResp if value.get("status_code").and_then(Value::as_i64).is_some_and(|code| code != 0) => {
                 return Err(self.fault("base_resp", value));
             }
-            Wanted::Error | Wanted::BaseResp => {}
+            _ => {}
         }
         Ok(())
     }

@@ -232,7 +232,7 @@ impl Counter {
             if reached && used > 0 && threshold > self.alerted.upto {
                 self.alerted.upto = threshold;
                 raised.push(Alert {
-                    id: new_id("alert_").into(),
+                    id: new_id("alert_"),
                     time,
                     limit: Arc::clone(&self.limit),
                     window_start: (per != Per::Total).then_some(window),
