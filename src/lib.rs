@@ -101,6 +101,7 @@ pub use metering::{Closing, MeteringLayer};
 pub use provider::anthropic::Anthropic;
 pub use provider::echo::Echo;
 pub use provider::gemini::Gemini;
+pub use provider::minimax::MiniMax;
 pub use provider::openai::{Dialect, OpenAi};
 pub use provider::registry::Registry;
 pub use quota::QuotaLayer;
