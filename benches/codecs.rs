@@ -122,7 +122,8 @@ fn call() -> Call {
 /// Reads `stream` in pieces of the size given; returns how many bytes came out.
 fn decode(mut decoder: Box<dyn Decoder>, stream: &Bytes, piece: usize) -> usize {
     let (mut out, mut written) = (Output::default(), 0);
-    let mut take = |out: &mut Output| std::iter::from_fn(|| out.next_frame()).map(|frame| written += frame.len()).count();
+    let mut take =
+        |out: &mut Output| std::iter::from_fn(|| out.next_frame()).map(|frame| written += frame.len()).count();
     for at in (0..stream.len()).step_by(piece) {
         decoder.push(stream.slice(at..stream.len().min(at + piece)), &mut out).expect("a sound stream");
         take(&mut out);
@@ -149,7 +150,12 @@ fn main() {
         let bytes = stream.bytes(10_000);
         let event = stream.goes_on.len();
         let (_, peak) = support::allocations(|| drop(black_box(decode(stream.decoder(), &bytes, PIECE))));
-        println!("{}: {} KB of stream, at most {:.1} KB in memory", stream.name, bytes.len() >> 10, peak as f64 / 1024.0);
+        println!(
+            "{}: {} KB of stream, at most {:.1} KB in memory",
+            stream.name,
+            bytes.len() >> 10,
+            peak as f64 / 1024.0
+        );
         let mut group = c.benchmark_group(stream.name);
         group.throughput(Throughput::Bytes(bytes.len() as u64));
         for (name, piece) in [("in 8 KB pieces", PIECE), ("an event a piece", event)] {

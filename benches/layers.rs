@@ -14,8 +14,8 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, Full};
 use kancy::domain::modality::Modality;
 use kancy::{
-    AuthLayer, Catalog, InspectLayer, KeyAdmin, Limit, LimitBook, LimitKey, Measure, MemoryKeys, MemoryLedger, MemoryQuota,
-    MeteringLayer, ModelTerms, NewKey, Per, QuotaLayer, Timestamp,
+    AuthLayer, Catalog, InspectLayer, KeyAdmin, Limit, LimitBook, LimitKey, Measure, MemoryKeys, MemoryLedger,
+    MemoryQuota, MeteringLayer, ModelTerms, NewKey, Per, QuotaLayer, Timestamp,
 };
 use tower::{Layer, Service, service_fn};
 
@@ -33,7 +33,8 @@ struct Stores {
 
 impl Stores {
     fn new() -> Self {
-        let key = NewKey::new("acme", "site").and_then(|key| key.team("web")).and_then(|key| key.environment("production"));
+        let key =
+            NewKey::new("acme", "site").and_then(|key| key.team("web")).and_then(|key| key.environment("production"));
         let (minted, record) = key.expect("the names are good").mint(Timestamp::EPOCH);
         let limit = |scope: String, measure, per| {
             let key = LimitKey { scope: scope.parse().expect("a scope"), modality: None, model: None, measure, per };

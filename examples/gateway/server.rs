@@ -1,5 +1,6 @@
 //! The server: connections, and a shutdown that lets requests finish.
 
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -8,11 +9,19 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use kancy::{Closing, Gateway, HyperClient};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a caller may take for a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
+
+/// The next connection. Without `TCP_NODELAY` the end of each stream waits for the caller's delayed ACK, some 40 ms.
+pub async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    // It fails on a connection that is gone already, which serving it will find out.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
 
 /// Serves until SIGINT or SIGTERM, then waits for what is in flight, at most `grace`.
 pub async fn serve(listener: TcpListener, gateway: Gateway<HyperClient>, closing: Closing, grace: Duration) {
@@ -23,8 +32,8 @@ pub async fn serve(listener: TcpListener, gateway: Gateway<HyperClient>, closing
     let mut stop = pin!(asked_to_stop());
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            accepted = accept(&listener) => match accepted {
+                Ok(stream) => stream,
                 // Out of file descriptors, or a caller that was gone already: neither is a reason to end.
                 Err(_) => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -33,8 +42,6 @@ pub async fn serve(listener: TcpListener, gateway: Gateway<HyperClient>, closing
             },
             () = &mut stop => break,
         };
-        // Without this the end of each stream waits for the caller's delayed ACK, some 40 ms.
-        let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(gateway.clone());
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = connections.watch(connection);

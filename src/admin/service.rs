@@ -120,14 +120,8 @@ impl Admin {
 
     /// Notes what was just done.
     pub(super) async fn audit(&self, action: &'static str, target: String, detail: Value) -> Result<(), Error> {
-        let entry = AuditEntry {
-            id: new_id("audit_"),
-            time: self.clock.now(),
-            actor: "admin".into(),
-            action,
-            target,
-            detail,
-        };
+        let entry =
+            AuditEntry { id: new_id("audit_"), time: self.clock.now(), actor: "admin".into(), action, target, detail };
         self.stores.audit.append(entry).await.map_err(|error| {
             Error::new(Code::InternalError, "The change was made, but the audit trail could not take it.")
                 .cause(error.message())

@@ -57,7 +57,8 @@ impl Endpoint {
 
     /// The path, shared: no request allocates one of its own.
     pub fn shared_path(self) -> Arc<str> {
-        static PATHS: LazyLock<[Arc<str>; Endpoint::ALL.len()]> = LazyLock::new(|| Endpoint::ALL.map(|e| e.path().into()));
+        static PATHS: LazyLock<[Arc<str>; Endpoint::ALL.len()]> =
+            LazyLock::new(|| Endpoint::ALL.map(|e| e.path().into()));
         Arc::clone(&PATHS[self as usize])
     }
 

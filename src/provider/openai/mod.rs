@@ -84,6 +84,18 @@ struct Answer {
     form: Option<Form>,
 }
 
+fn is_events(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("text/event-stream")
+}
+
+/// `application/json`, or a kind of its own such as `application/problem+json`.
+fn is_json(kind: &str) -> bool {
+    kind.len()
+        .checked_sub("json".len())
+        .and_then(|at| kind.get(at..))
+        .is_some_and(|end| end.eq_ignore_ascii_case("json"))
+}
+
 enum Form {
     Stream(Box<Stream>),
     Plain(Box<Plain>),
@@ -92,16 +104,14 @@ enum Form {
 impl Answer {
     /// The vendor's content type decides; where it says nothing, what was asked for.
     fn is_stream(&self, content_type: &str) -> Result<bool, Error> {
-        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        match kind.as_str() {
-            "text/event-stream" => Ok(true),
-            "text/html" => Err(Error::provider(
+        let kind = content_type.split(';').next().unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case("text/html") {
+            return Err(Error::provider(
                 Code::ProviderError,
                 "The provider answered with a web page; its base URL may be wrong.",
-            )),
-            kind if kind.ends_with("json") => Ok(false),
-            _ => Ok(self.asked_stream),
+            ));
         }
+        Ok(is_events(kind) || self.asked_stream && !is_json(kind))
     }
 
     fn form(&mut self) -> Result<&mut Form, Error> {
@@ -116,12 +126,12 @@ impl Decoder for Answer {
         let content_type = vendor.headers.get(CONTENT_TYPE);
         let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let stream = self.is_stream(text)?;
-        let typed = text.to_ascii_lowercase();
-        let says_so = if stream { typed.starts_with("text/event-stream") } else { typed.contains("json") };
+        let kind = text.split(';').next().unwrap_or_default().trim();
+        let says_so = if stream { is_events(kind) } else { is_json(kind) };
         let default = if stream { "text/event-stream; charset=utf-8" } else { "application/json" };
         let content_type = content_type.filter(|_| says_so).cloned().unwrap_or(HeaderValue::from_static(default));
 
-        let mut headers = HeaderMap::with_capacity(3);
+        let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CONTENT_TYPE, content_type);
         self.form = Some(if stream {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -71,8 +71,7 @@ impl<'a> Stage<'a> {
         let name = |text: &str| Name::new(text).expect("a name");
         let workspace = name(&new_id::<String>("w"));
         let home = Home { workspace: workspace.clone(), project: name("site"), team: None, environment: None };
-        let caller =
-            Caller::new(new_id(""), None, home, ModelPatterns::all(), Arc::from(Modality::ALL.as_slice()));
+        let caller = Caller::new(new_id(""), None, home, ModelPatterns::all(), Arc::from(Modality::ALL.as_slice()));
         // Time never goes back in a store, not even from one promise to the next.
         static STAGES: AtomicU64 = AtomicU64::new(0);
         let days = 40 * STAGES.fetch_add(1, Ordering::Relaxed);
