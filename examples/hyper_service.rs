@@ -5,20 +5,26 @@
 //! ```
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use kancy::{Clock, Gateway, HyperClient, KeyAdmin, MemoryKeys, MemoryLedger, NewKey, Registry, Secret, SystemClock};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+
+/// The next connection. Without `TCP_NODELAY` the end of each stream waits for the caller's delayed ACK, some 40 ms.
+pub async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
 
 /// Serves the gateway until the process ends.
 pub async fn serve(listener: TcpListener, gateway: Gateway<HyperClient>) -> Result<(), Box<dyn Error + Send + Sync>> {
     loop {
-        let (stream, _) = listener.accept().await?;
-        // Without this the end of each stream waits for the caller's delayed ACK, some 40 ms.
-        stream.set_nodelay(true)?;
+        let stream = accept(&listener).await?;
         let service = TowerToHyperService::new(gateway.clone());
         tokio::spawn(async move {
             // A connection that fails is its caller's affair.

@@ -5,6 +5,7 @@
 //! cargo run --release --example gateway -- --config kancy.toml
 //! ```
 
+mod accept;
 mod args;
 mod deadline;
 mod demo;

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tower::ServiceExt;
 
+use crate::accept::accept;
 use crate::deadline::Deadline;
 use crate::linger::Linger;
 
@@ -50,8 +51,8 @@ pub async fn serve(
     let connections = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            accepted = accept(&listener) => match accepted {
+                Ok(stream) => stream,
                 // Out of file descriptors, or a caller that was gone already: neither is a reason to end.
                 Err(_) => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -60,8 +61,6 @@ pub async fn serve(
             },
             () = signals.any() => break,
         };
-        // Without this the end of each stream waits for the caller's delayed ACK, some 40 ms.
-        let _ = stream.set_nodelay(true);
         let service =
             TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
         let connection = server.serve_connection(TokioIo::new(Linger::new(stream)), service).into_owned();

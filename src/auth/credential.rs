@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::base::error::{Code, Error};
 
 /// Where SDKs of other dialects put a key. Never a key's only place, but tolerated as an echo of it.
-const ECHOES: [HeaderName; 3] = [
+static ECHOES: [HeaderName; 3] = [
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 ///
 /// The time limits are those in the request's extensions ([`Timeouts`]), else the defaults; a connection has five seconds.
 #[derive(Clone)]
-pub struct HyperClient(Client<HttpsConnector<HttpConnector>, CallBody>);
+pub struct HyperClient(Arc<Client<HttpsConnector<HttpConnector>, CallBody>>);
 
 impl HyperClient {
     /// A client that trusts Mozilla's root certificates. Plain `http` is accepted: a base URL is the operator's choice.
@@ -50,7 +51,8 @@ impl HyperClient {
             .pool_idle_timeout(POOL_IDLE)
             .timer(TokioTimer::new())
             .build(connector);
-        Self(client)
+        // Services are cloned for each request, and this one is half a kilobyte.
+        Self(Arc::new(client))
     }
 }
 

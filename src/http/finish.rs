@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 
 use crate::base::store_future::StoreFuture;
 
-use super::headers::is_grpc;
+use super::headers::{GRPC_STATUS, is_grpc};
 
 /// How a request was over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,7 +217,7 @@ impl<B: Body<Data = Bytes>, F: Finish> Body for GuardedBody<B, F> {
 /// Whether these headers or trailers carry a `grpc-status` that gRPC itself maps to an HTTP status of 500 and up:
 /// UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
 fn grpc_fault(headers: &HeaderMap) -> bool {
-    let status = headers.get("grpc-status").map(|v| v.as_bytes());
+    let status = headers.get(GRPC_STATUS).map(|v| v.as_bytes());
     matches!(status, Some(b"2" | b"4" | b"12" | b"13" | b"14" | b"15"))
 }
 

@@ -13,6 +13,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// `x-should-retry`
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// `grpc-status`
+pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// `x-kancy-dropped`: request fields that the vendor does not have.
 pub const DROPPED: HeaderName = HeaderName::from_static("x-kancy-dropped");
 
@@ -37,9 +39,15 @@ pub(crate) fn set_request_id(headers: &mut HeaderMap, id: &RequestId) {
 
 /// The vendor's own id of a request, under the names that vendors give it.
 pub fn upstream_request_id(headers: &HeaderMap) -> Option<&str> {
-    const NAMES: [&str; 6] =
-        ["x-request-id", "request-id", "apim-request-id", "x-dashscope-call-gateway", "trace-id", "x-tt-logid"];
-    NAMES.iter().find_map(|name| headers.get(*name)?.to_str().ok().filter(|id| (1..=256).contains(&id.len())))
+    static NAMES: [HeaderName; 6] = [
+        REQUEST_ID,
+        HeaderName::from_static("request-id"),
+        HeaderName::from_static("apim-request-id"),
+        HeaderName::from_static("x-dashscope-call-gateway"),
+        HeaderName::from_static("trace-id"),
+        HeaderName::from_static("x-tt-logid"),
+    ];
+    NAMES.iter().find_map(|name| headers.get(name)?.to_str().ok().filter(|id| (1..=256).contains(&id.len())))
 }
 
 /// Whether the request speaks gRPC.

@@ -158,11 +158,14 @@ fn format(endpoint: Endpoint, headers: &HeaderMap) -> Result<Format, Error> {
     if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         return Err(Error::new(Code::InvalidParameter, "Compressed requests are not read: send the body as it is."));
     }
-    let media_type = content_type(headers).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let format = match media_type.as_str() {
-        "" | "application/json" => Some(Format::Json),
-        "multipart/form-data" => Some(Format::Multipart),
-        other => other.ends_with("+json").then_some(Format::Json),
+    let media_type = content_type(headers).split(';').next().unwrap_or_default().trim();
+    let is = |known: &str| media_type.eq_ignore_ascii_case(known);
+    let format = if media_type.is_empty() || is("application/json") {
+        Some(Format::Json)
+    } else if is("multipart/form-data") {
+        Some(Format::Multipart)
+    } else {
+        media_type.to_ascii_lowercase().ends_with("+json").then_some(Format::Json)
     };
     let taken: &[Format] = match endpoint {
         endpoint if endpoint.takes_recording() => &[Format::Multipart],

@@ -73,7 +73,10 @@ where
         let segments = checked.map_err(|error| refuse(error, head))?;
         // A length that a caller in the same process made up must not go on.
         if let Some(length) = head.headers.get_mut(CONTENT_LENGTH) {
-            *length = HeaderValue::from(segments.len());
+            let is_true = length.to_str().is_ok_and(|said| said.parse() == Ok(segments.len()));
+            if !is_true {
+                *length = HeaderValue::from(segments.len());
+            }
         }
         Ok(self.inner.call(Request::from_parts(self.head, segments.into())))
     }

@@ -1,5 +1,6 @@
 //! The service: asks before the inner service is called.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -17,12 +18,12 @@ use super::layer::QuotaLayer;
 #[derive(Clone, Debug)]
 pub struct QuotaService<S> {
     inner: S,
-    layer: QuotaLayer,
+    layer: Arc<QuotaLayer>,
 }
 
 impl<S> QuotaService<S> {
     pub(super) fn new(inner: S, layer: QuotaLayer) -> Self {
-        Self { inner, layer }
+        Self { inner, layer: Arc::new(layer) }
     }
 
     /// The inner service.

@@ -25,7 +25,7 @@ use super::vendor::VendorBody;
 pub struct RouteBody<B: VendorBody> {
     /// What was awaited before the head was sent.
     first: Option<Bytes>,
-    rest: Option<Pump<B>>,
+    rest: Option<Box<Pump<B>>>,
     is_event_stream: bool,
     request_id: RequestId,
     meter: Meter,
@@ -35,7 +35,7 @@ pub struct RouteBody<B: VendorBody> {
 impl<B: VendorBody> RouteBody<B> {
     pub(super) fn new(
         first: Option<Bytes>,
-        rest: Pump<B>,
+        rest: Box<Pump<B>>,
         is_event_stream: bool,
         request_id: RequestId,
         meter: Meter,

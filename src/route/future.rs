@@ -70,7 +70,8 @@ enum Step<C: VendorClient> {
     },
     Priming {
         headers: HeaderMap,
-        pump: Pump<C::Body>,
+        /// In a box, as the answer that carries it passes through many hands.
+        pump: Box<Pump<C::Body>>,
     },
     Done,
 }
@@ -151,7 +152,7 @@ impl<C: VendorClient> RouteFuture<C> {
     fn prime(trip: &mut Trip, body: Option<C::Body>, parts: &response::Parts) -> Result<Step<C>, Error> {
         let headers = trip.decoder.head(parts)?;
         let decoder = std::mem::replace(&mut trip.decoder, Box::new(Spent));
-        let pump = Pump::new(body, decoder, trip.meter.clone(), Arc::clone(&trip.clock));
+        let pump = Box::new(Pump::new(body, decoder, trip.meter.clone(), Arc::clone(&trip.clock)));
         Ok(Step::Priming { headers, pump })
     }
 

@@ -109,12 +109,14 @@ impl Members {
         while let Some(&byte) = piece.get(*at) {
             let from = *at;
             let event = match self.place {
-                Place::Key | Place::Text | Place::DeepText => self.string(piece, at),
-                Place::Deep if !is_bracket_or_quote(byte) => {
-                    let rest = &piece[from..];
-                    *at += rest.iter().position(|byte| is_bracket_or_quote(*byte)).unwrap_or(rest.len());
-                    None
-                }
+                Place::Deep | Place::DeepText => match self.deep(piece, at) {
+                    true => None,
+                    false => {
+                        *at += 1;
+                        self.structure(byte)
+                    }
+                },
+                Place::Key | Place::Text => self.string(piece, at),
                 Place::Scalar if matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r') => self.ended(),
                 _ => {
                     *at += 1;
@@ -133,11 +135,6 @@ impl Members {
     fn structure(&mut self, byte: u8) -> Option<Event> {
         match (self.place, byte) {
             (_, b' ' | b'\t' | b'\n' | b'\r') => None,
-            (Place::Deep, b'"') => self.go(Place::DeepText),
-            (Place::Deep, b'{' | b'[') => {
-                self.depth += 1;
-                None
-            }
             (Place::Object, b'"') => {
                 self.key.clear();
                 self.key_at = self.offset;
@@ -164,6 +161,44 @@ impl Members {
         }
     }
 
+    /// Goes through what is too deep to matter, up to the bracket that closes it: nearly all of a body, so without a look
+    /// at each byte's meaning. Says whether it went on at all.
+    fn deep(&mut self, piece: &[u8], at: &mut usize) -> bool {
+        let from = *at;
+        while *at < piece.len() {
+            let rest = &piece[*at..];
+            if self.place == Place::DeepText {
+                if std::mem::take(&mut self.escaped) {
+                    *at += 1;
+                    continue;
+                }
+                let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+                    *at = piece.len();
+                    break;
+                };
+                *at += found + 1;
+                self.escaped = rest[found] == b'\\';
+                if !self.escaped {
+                    self.place = Place::Deep;
+                }
+                continue;
+            }
+            let Some(found) = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']')) else {
+                *at = piece.len();
+                break;
+            };
+            *at += found;
+            match rest[found] {
+                b'"' => self.place = Place::DeepText,
+                b'{' | b'[' => self.depth += 1,
+                _ if self.depth > self.deepest + 1 => self.depth -= 1,
+                _ => break,
+            }
+            *at += 1;
+        }
+        *at > from
+    }
+
     /// Bytes inside a string, up to its closing quote.
     fn string(&mut self, piece: &[u8], at: &mut usize) -> Option<Event> {
         let from = *at;
@@ -176,9 +211,6 @@ impl Members {
                 if self.place == Place::Key {
                     self.remember(&piece[from..*at - 1]);
                     return self.go(Place::AfterKey);
-                }
-                if self.place == Place::DeepText {
-                    return self.go(Place::Deep);
                 }
                 return self.ended_at(self.offset + found + 1);
             }
@@ -208,9 +240,6 @@ impl Members {
 
     fn close(&mut self) -> Option<Event> {
         self.depth = self.depth.saturating_sub(1);
-        if self.depth > self.deepest {
-            return None;
-        }
         self.ended_at(self.offset + 1)
     }
 
@@ -231,10 +260,6 @@ impl Members {
         self.place = place;
         None
     }
-}
-
-const fn is_bracket_or_quote(byte: u8) -> bool {
-    matches!(byte, b'"' | b'{' | b'}' | b'[' | b']')
 }
 
 #[cfg(test)]
