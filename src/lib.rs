@@ -49,6 +49,7 @@
 //! | `redis` | [`RedisQuota`](store::redis::RedisQuota): counters that many instances share; [`Guarded`](store::guarded::Guarded) | tokio, redis |
 //! | `sqlite` | [`SqliteStore`]: keys, limits, ledger in one file | rusqlite with SQLite's C source |
 //! | `testing` | `store::contract` | |
+//! | `tracing` | events for operators, under the target `kancy` | tracing |
 //! | `full` | all of these | |
 
 #![forbid(unsafe_code)]

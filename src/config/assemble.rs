@@ -25,6 +25,7 @@ use crate::store::quota::QuotaStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::tables::{AlertStore, AuditStore, LimitStore};
 
+use super::file_keys::FileKeys;
 use super::{Config, ConfigError};
 
 /// Every store that a gateway needs.
@@ -119,7 +120,8 @@ impl Config {
         let book = Arc::new(LimitBook::default());
         book.load(self.limits.iter().cloned().chain(stored)).map_err(StoreError::unavailable)?;
         let registry = self.registry().map_err(|e| StoreError::unavailable(e.to_string()))?;
-        let auth = AuthLayer::new(stores.keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
+        let keys = FileKeys::<dyn KeyStore>::new(&self.keys, stores.keys);
+        let auth = AuthLayer::new(keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
         let mut builder = Gateway::builder(registry, client)
             .auth(auth)
             .ledger_parts(stores.sink, Arc::clone(&stores.usage))
@@ -130,7 +132,7 @@ impl Config {
             .clock(Arc::clone(&clock));
         if let Some(admin) = &self.admin {
             let stores = AdminStores {
-                keys: stores.key_admin,
+                keys: Arc::new(FileKeys::<dyn KeyAdmin>::new(&self.keys, stores.key_admin)),
                 limits: stores.limits,
                 book,
                 quota: stores.quota,

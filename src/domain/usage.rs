@@ -55,6 +55,14 @@ impl Usage {
         videos: 0,
     };
 
+    /// Whether one request can have used this: a billion of a unit is more than any vendor serves at once. What is
+    /// more is a vendor's mistake, and would spend a limit for good.
+    pub fn is_plausible(&self) -> bool {
+        const MOST: u64 = 1_000_000_000;
+        let most = Self::NONE.zip(self, |_, _| MOST);
+        self.min(&most) == *self
+    }
+
     /// The sum, unit by unit; saturates.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {

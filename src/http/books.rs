@@ -114,13 +114,18 @@ impl Learnt {
         }
     }
 
+    /// Whether a report is whole: no text costs no input tokens.
+    fn tells_input(&self, reported: &Usage) -> bool {
+        reported.input_tokens > 0 || self.asked.input_tokens == 0
+    }
+
     /// What the vendor may bill for, and whether that is our own estimate; `None` where it bills nothing.
     fn of_vendor(&self, outcome: Outcome, complete: bool) -> Option<(Usage, bool)> {
         if !self.called {
             return None;
         }
         match self.reported {
-            Some(reported) if complete => Some((reported, false)),
+            Some(reported) if complete && self.tells_input(&reported) => Some((reported, false)),
             // Before any output a vendor's failure is not billed.
             _ if outcome == Outcome::ProviderFailed && self.delivered == Usage::NONE => None,
             // A report in the middle of an answer tells the input, but not all of the output.

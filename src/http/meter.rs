@@ -107,9 +107,11 @@ impl Meter {
         self.state().learnt.first_byte.get_or_insert(at);
     }
 
-    /// Usage as the vendor reports it; the last report is the truth.
+    /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
     pub(crate) fn report(&self, usage: Usage) {
-        self.state().learnt.reported = Some(usage);
+        if usage.is_plausible() {
+            self.state().learnt.reported = Some(usage);
+        }
     }
 
     /// What has been delivered so far, as we count it: the ground of an estimate.

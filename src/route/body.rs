@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::base::error::Error;
 use crate::base::id::RequestId;
+use crate::base::log;
 use crate::http::meter::Meter;
 use crate::http::reply::error_event;
 
@@ -57,6 +58,9 @@ impl<B: VendorBody> Body for RouteBody<B> {
         let next = ready!(rest.poll_next(cx));
         if rest.is_over() {
             self.rest = None;
+        }
+        if let Some(Err(error)) = &next {
+            log::vendor_failed(&self.request_id, error);
         }
         Poll::Ready(match next {
             Some(Ok(bytes)) => Some(Ok(Frame::data(bytes))),

@@ -13,7 +13,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 use http_body::Body;
 
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error};
+use crate::base::error::{Code, Error, Origin};
+use crate::base::log;
 use crate::base::store_future::StoreFuture;
 use crate::http::body::{CallBody, ResponseBody};
 use crate::http::headers::{DROPPED, upstream_request_id};
@@ -38,6 +39,16 @@ pub(super) struct Trip {
     pub(super) dropped: Vec<&'static str>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) drain: Option<Drain>,
+}
+
+impl Trip {
+    /// The request has failed: its books and its operator are told.
+    fn fail(&self, error: &Error) {
+        self.meter.fail(error);
+        if error.origin() == Origin::Provider {
+            log::vendor_failed(self.reply.request_id(), error);
+        }
+    }
 }
 
 /// The future of [`ProviderRouteService`](super::ProviderRouteService).
@@ -181,7 +192,7 @@ impl<C: VendorClient> Future for RouteFuture<C> {
                 self.step = Step::Done;
                 match self.trip.take() {
                     Some(trip) => {
-                        trip.meter.fail(&error);
+                        trip.fail(&error);
                         trip.reply.error(&error)
                     }
                     None => Response::new(ResponseBody::reply(Bytes::new())),
@@ -223,7 +234,7 @@ async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Trip) {
             }
         }
     };
-    trip.meter.fail(&failure);
+    trip.fail(&failure);
 }
 
 /// Reads an error answer up to its bound. One that breaks off counts as far as it came.
