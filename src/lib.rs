@@ -45,8 +45,8 @@
 //! |---|---|---|
 //! | `client` | [`HyperClient`] | tokio, hyper, hyper-util, hyper-rustls, rustls (ring), webpki-roots |
 //! | `config` | [`Config`], the TOML file of the gateway | toml |
-//! | `postgres` | [`PostgresStore`](store::postgres::PostgresStore): keys, limits, ledger and counters that many instances share; [`Guarded`](store::guarded::Guarded) | tokio, tokio-postgres, deadpool-postgres |
-//! | `redis` | [`RedisQuota`](store::redis::RedisQuota): counters that many instances share; [`Guarded`](store::guarded::Guarded) | tokio, redis |
+//! | `postgres` | [`PostgresStore`]: keys, limits, ledger and counters that many instances share; [`Guarded`] | tokio, tokio-postgres, deadpool-postgres |
+//! | `redis` | [`RedisQuota`]: counters that many instances share; [`Guarded`] | tokio, redis |
 //! | `sqlite` | [`SqliteStore`]: keys, limits, ledger in one file | rusqlite with SQLite's C source |
 //! | `testing` | `store::contract` | |
 //! | `tracing` | events for operators, under the target `kancy` | tracing |

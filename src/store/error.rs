@@ -34,6 +34,11 @@ impl StoreError {
         Self::new(StoreErrorKind::Unavailable, message)
     }
 
+    /// What is stored cannot be read; `why` is told to the operator.
+    pub fn corrupt(why: impl fmt::Display) -> Self {
+        Self::new(StoreErrorKind::Corrupt, format!("what is stored cannot be read: {why}"))
+    }
+
     /// Its meaning.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind

@@ -9,7 +9,7 @@ use crate::domain::alert::Alert;
 use crate::domain::limit::{Limit, LimitKey, LimitSource, Measure, Mode, OnStoreFailure, Per, Scope};
 use crate::domain::modality::Modality;
 
-use super::error::{StoreError, StoreErrorKind, StoreResult};
+use super::error::{StoreError, StoreResult};
 
 /// A limit as it is kept.
 #[derive(Serialize, Deserialize)]
@@ -44,7 +44,7 @@ impl KeptLimit {
     }
 
     pub(super) fn limit(self) -> StoreResult<Limit> {
-        let scope = self.scope.parse::<Scope>().map_err(corrupt)?;
+        let scope = self.scope.parse::<Scope>().map_err(StoreError::corrupt)?;
         let key = LimitKey { scope, modality: self.modality, model: self.model, measure: self.measure, per: self.per };
         Ok(Limit {
             key,
@@ -90,23 +90,4 @@ impl KeptAlert {
             used: self.used,
         })
     }
-}
-
-/// The limit's name, in one line: what tells it from others, and where it was set (a limit of the configuration and one
-/// set by API may have the same key; each counts for itself).
-pub(super) fn limit_name(limit: &Limit) -> String {
-    let LimitKey { scope, modality, model, measure, per } = &limit.key;
-    let modality = modality.map_or("*", Modality::as_str);
-    let per = per.map_or("-", Per::as_str);
-    let source = match limit.source {
-        LimitSource::Config => "config",
-        LimitSource::Api => "api",
-    };
-    // The model stands last: it alone may hold any character; PostgreSQL takes all but NUL.
-    let model = model.as_deref().unwrap_or_default().replace('\0', "\u{fffd}");
-    format!("{scope} {modality} {} {per} {source} {model}", measure.as_str())
-}
-
-pub(super) fn corrupt(why: impl std::fmt::Display) -> StoreError {
-    StoreError::new(StoreErrorKind::Corrupt, format!("what is stored cannot be read: {why}"))
 }

@@ -7,10 +7,12 @@ pub mod error;
 pub mod grant;
 #[cfg(feature = "_tokio")]
 pub mod guarded;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(feature = "postgres")]
 mod kept;
 pub mod keys;
 pub mod ledger;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod limit_name;
 pub mod memory;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -11,7 +11,6 @@ pub(super) struct Queue<J> {
     wake: Notify,
     /// Jobs that were tried, ever.
     tried: watch::Sender<u64>,
-    bound: usize,
 }
 
 struct State<J> {
@@ -22,21 +21,21 @@ struct State<J> {
 }
 
 impl<J> Queue<J> {
-    /// A queue of at most `bound` jobs.
-    pub(super) fn new(bound: usize) -> Self {
+    pub(super) fn new() -> Self {
         let state = State { jobs: VecDeque::new(), pushed: 0, closed: false };
-        Self { state: Mutex::new(state), wake: Notify::new(), tried: watch::Sender::new(0), bound }
+        Self { state: Mutex::new(state), wake: Notify::new(), tried: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a job; gives it back when the queue is full.
-    pub(super) fn push(&self, job: J) -> Result<(), J> {
+    /// Queues a job; gives it back where `bound` of them wait.
+    #[cfg(feature = "postgres")]
+    pub(super) fn push(&self, job: J, bound: usize) -> Result<(), J> {
         {
             let mut state = self.lock();
-            if state.jobs.len() >= self.bound {
+            if state.jobs.len() >= bound {
                 return Err(job);
             }
             state.jobs.push_back(job);
@@ -87,6 +86,7 @@ impl<J> Queue<J> {
     }
 
     /// Whether a job has been pushed that has not been tried.
+    #[cfg(feature = "redis")]
     pub(super) fn is_busy(&self) -> bool {
         self.lock().pushed > *self.tried.borrow()
     }

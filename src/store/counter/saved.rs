@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
-use crate::store::error::StoreResult;
-use crate::store::kept::{KeptLimit, corrupt};
+use crate::store::error::{StoreError, StoreResult};
+use crate::store::kept::KeptLimit;
 
 use super::{Alerted, Counter, Tally};
 
@@ -39,7 +39,7 @@ impl Counter {
     /// What [`save`](Self::save) wrote.
     pub(crate) fn restore(text: &str) -> StoreResult<Self> {
         let Saved { limit, tally, held, open, alerted, touched, seeded } =
-            serde_json::from_str(text).map_err(corrupt)?;
+            serde_json::from_str(text).map_err(StoreError::corrupt)?;
         let limit = Arc::new(limit.limit()?);
         Ok(Self { limit, tally, held, open, fresh: 0, alerted, touched, seeded })
     }

@@ -7,10 +7,9 @@ use tokio_postgres::{Row, Transaction};
 
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
-use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeySource, OldDigest};
+use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeySource};
 use crate::domain::name::Name;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::kept::corrupt;
 use crate::store::keys::{KeyAdmin, KeyCursor, KeyFilter, KeyStore};
 use crate::store::tables::{Page, PageOf};
 
@@ -78,8 +77,7 @@ impl KeyAdmin for PostgresStore {
             if record.expires_at.is_some_and(|end| now >= end) {
                 return Err(refused("the key has expired: make a new one"));
             }
-            record.old = Some(OldDigest { digest: record.digest, until: old_until });
-            record.digest = new;
+            record.rotate(new, old_until);
             Ok(record)
         })
     }
@@ -176,7 +174,7 @@ async fn list(shared: &Shared, filter: &KeyFilter, page: &Page) -> StoreResult<P
 }
 
 fn read(row: &Row) -> StoreResult<KeyRecord> {
-    let mut record: KeyRecord = serde_json::from_str(row.get(0)).map_err(corrupt)?;
+    let mut record: KeyRecord = serde_json::from_str(row.get(0)).map_err(StoreError::corrupt)?;
     record.last_used_at = row.get::<_, Option<i64>>(1).map(|n| Timestamp::from_nanos(unsigned(n)));
     Ok(record)
 }

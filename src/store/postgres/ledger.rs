@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use crate::base::store_future::StoreFuture;
 use crate::domain::record::UsageRecord;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::kept::corrupt;
 use crate::store::ledger::UsageSink;
 use crate::store::queue::Queue;
 
@@ -34,7 +33,7 @@ pub(super) struct Write {
 pub(super) type LedgerQueue = Queue<Write>;
 
 pub(super) fn queue() -> LedgerQueue {
-    Queue::new(BOUND)
+    Queue::new()
 }
 
 impl UsageSink for PostgresStore {
@@ -50,7 +49,7 @@ impl UsageSink for PostgresStore {
 impl PostgresStore {
     fn write(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {
         let (done, wait) = if self.0.durable { oneshot::channel() } else { return self.write_behind(record) };
-        if self.0.ledger.push(Write { record, done: Some(done) }).is_err() {
+        if self.0.ledger.push(Write { record, done: Some(done) }, BOUND).is_err() {
             return StoreFuture::ready(Err(full()));
         }
         StoreFuture::new(async move {
@@ -59,7 +58,7 @@ impl PostgresStore {
     }
 
     fn write_behind(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {
-        StoreFuture::ready(self.0.ledger.push(Write { record, done: None }).map_err(|_| full()))
+        StoreFuture::ready(self.0.ledger.push(Write { record, done: None }, BOUND).map_err(|_| full()))
     }
 }
 
@@ -158,11 +157,11 @@ fn json(rows: &[LedgerRow]) -> StoreResult<String> {
             _ => {}
         }
     }
-    let text = serde_json::to_string(rows).map_err(corrupt)?;
+    let text = serde_json::to_string(rows).map_err(StoreError::corrupt)?;
     if !text.contains("\\u0000") {
         return Ok(text);
     }
-    let mut value: Value = serde_json::from_str(&text).map_err(corrupt)?;
+    let mut value: Value = serde_json::from_str(&text).map_err(StoreError::corrupt)?;
     clean(&mut value);
     Ok(value.to_string())
 }

@@ -11,7 +11,6 @@ use crate::base::store_future::StoreFuture;
 use crate::domain::limit::{Amounts, LimitKey, Scope};
 use crate::domain::record::UsageRecord;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::kept::corrupt;
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageStore};
 use crate::store::tables::{Page, PageOf};
 
@@ -84,7 +83,7 @@ impl Condition {
 
     /// What is posted against `key`: what ended and was not refused.
     fn of_limit(key: &LimitKey, from: Timestamp) -> Self {
-        let mut condition = Self::new("outcome IS NOT NULL AND outcome <> 'refused'");
+        let mut condition = Self::new("outcome IS NOT NULL AND outcome <> 'refused' AND held IS NULL");
         let mut names = |tests: &[&str], names: &[&str]| {
             tests.iter().zip(names).for_each(|(test, name)| condition.and(test, Some((*name).to_owned())));
         };
@@ -139,7 +138,7 @@ impl Reports {
         let mut next = None;
         let mut items = Vec::with_capacity(rows.len());
         for row in rows {
-            let read: LedgerRow = serde_json::from_str(row.get(0)).map_err(corrupt)?;
+            let read: LedgerRow = serde_json::from_str(row.get(0)).map_err(StoreError::corrupt)?;
             next = Some(format!("{}-{}", read.time, row.get::<_, i64>(1)));
             items.push(read.record());
         }

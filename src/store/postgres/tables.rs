@@ -9,7 +9,8 @@ use crate::base::store_future::StoreFuture;
 use crate::domain::alert::Alert;
 use crate::domain::limit::{Limit, Scope};
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::kept::{KeptAlert, KeptLimit, corrupt, limit_name};
+use crate::store::kept::{KeptAlert, KeptLimit};
+use crate::store::limit_name::limit_name;
 use crate::store::tables::{AlertStore, AuditEntry, AuditStore, LimitStore, Page, PageOf};
 
 use super::{PostgresStore, Shared, failed, listen, patient, signed, unsigned};
@@ -21,7 +22,7 @@ impl LimitStore for PostgresStore {
             let client = shared.client().await?;
             let all = "SELECT limit_json FROM kancy_limits ORDER BY scope, place";
             let rows = client.query(all, &[]).await.map_err(|e| failed(&e))?;
-            let read = |row: &Row| serde_json::from_str::<KeptLimit>(row.get(0)).map_err(corrupt)?.limit();
+            let read = |row: &Row| serde_json::from_str::<KeptLimit>(row.get(0)).map_err(StoreError::corrupt)?.limit();
             rows.iter().map(read).collect()
         }))
     }
@@ -62,7 +63,7 @@ impl AlertStore for PostgresStore {
         let shared = Arc::clone(&self.0.shared);
         StoreFuture::new(patient(async move {
             let select = "SELECT seq, alert FROM kancy_alerts WHERE seq < $1 ORDER BY seq DESC LIMIT $2";
-            let read = |row: &Row| serde_json::from_str::<KeptAlert>(row.get(1)).map_err(corrupt)?.alert();
+            let read = |row: &Row| serde_json::from_str::<KeptAlert>(row.get(1)).map_err(StoreError::corrupt)?.alert();
             list(&shared, select, &page, read).await
         }))
     }
@@ -113,7 +114,7 @@ impl AuditStore for PostgresStore {
                     actor: row.get::<_, &str>(3).into(),
                     action: row.get::<_, String>(4).into(),
                     target: row.get(5),
-                    detail: serde_json::from_str(row.get(6)).map_err(corrupt)?,
+                    detail: serde_json::from_str(row.get(6)).map_err(StoreError::corrupt)?,
                 })
             };
             list(&shared, select, &page, read).await

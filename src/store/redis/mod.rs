@@ -46,8 +46,8 @@ use crate::domain::limit::{Amounts, Limit, Measure, Mode, Per, Scope};
 use crate::domain::window;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::grant::Grant;
-use crate::store::kept::limit_name;
 use crate::store::ledger::{PostedQuery, RecordFilter, UsageStore};
+use crate::store::limit_name::limit_name;
 use crate::store::queue::Queue;
 use crate::store::quota::{Decision, Headroom, LimitState, QuotaStore, Refusal, RefusalWait, Reservation};
 use crate::store::tables::{AlertStore, Page};
@@ -115,7 +115,7 @@ impl RedisQuota {
         let inner = Arc::new(Inner {
             connection,
             ledger,
-            queue: Arc::new(Queue::new(usize::MAX)),
+            queue: Arc::new(Queue::new()),
             overshoots: AtomicUsize::new(0),
             open: DashMap::new(),
             known: DashMap::new(),

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::base::clock::Timestamp;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Mode, Per, Scope, Window};
-use crate::store::error::StoreResult;
-use crate::store::kept::{corrupt, limit_name};
+use crate::store::error::{StoreError, StoreResult};
+use crate::store::limit_name::limit_name;
 use crate::store::quota::Reservation;
 
 use super::{by_measure, failed};
@@ -241,7 +241,8 @@ impl Reply {
             return Ok(bare(word));
         }
         type Whole = (String, i64, i64, i64, Vec<Row>, Vec<(String, i64, i64, i64)>);
-        let (word, now, third, fourth, shown, crossed): Whole = redis::from_redis_value(value).map_err(corrupt)?;
+        let (word, now, third, fourth, shown, crossed): Whole =
+            redis::from_redis_value(value).map_err(StoreError::corrupt)?;
         let plain = |n: i64| u64::try_from(n).unwrap_or(0);
         let optional = |n: i64| u64::try_from(n).ok();
         Ok(Self {
@@ -281,7 +282,7 @@ fn command(op: Op, workspace: &str, ask: &Ask<'_>) -> StoreResult<redis::Cmd> {
         // The braces are the hash tag: all three live on one node.
         command.arg(format!("{{kancy:{workspace}}}:{kind}"));
     }
-    command.arg(op.as_str()).arg(serde_json::to_string(ask).map_err(corrupt)?);
+    command.arg(op.as_str()).arg(serde_json::to_string(ask).map_err(StoreError::corrupt)?);
     Ok(command)
 }
 

@@ -13,8 +13,8 @@ use crate::domain::caller::Home;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Mode};
 use crate::domain::modality::Modality;
 use crate::store::counter::{Counter, Hold};
-use crate::store::kept::limit_name;
 use crate::store::ledger::PostedQuery;
+use crate::store::limit_name::limit_name;
 use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation};
 
 use super::rows::{Changes, Found, FoundGrant};

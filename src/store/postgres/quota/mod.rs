@@ -20,7 +20,7 @@ use crate::domain::alert::Alert;
 use crate::domain::limit::{Amounts, Limit, Scope};
 use crate::store::error::{StoreError, StoreResult};
 use crate::store::grant::{Grant, Ticket};
-use crate::store::kept::limit_name;
+use crate::store::limit_name::limit_name;
 use crate::store::queue::Queue;
 use crate::store::quota::{Decision, LimitState, QuotaStore, Reservation};
 use crate::store::tables::AlertStore;
@@ -70,13 +70,13 @@ impl Job {
 pub(super) type QuotaQueue = Queue<Job>;
 
 pub(super) fn queue() -> QuotaQueue {
-    Queue::new(BOUND)
+    Queue::new()
 }
 
 impl QuotaStore for PostgresStore {
     fn reserve(&self, request: Reservation) -> StoreFuture<StoreResult<Decision>> {
         let (reply, answer) = oneshot::channel();
-        if self.0.quota.push(Job::Reserve { request, reply }).is_err() {
+        if self.0.quota.push(Job::Reserve { request, reply }, BOUND).is_err() {
             return StoreFuture::ready(Err(full()));
         }
         StoreFuture::new(async move {
@@ -87,7 +87,7 @@ impl QuotaStore for PostgresStore {
 
     fn state(&self, limits: Vec<Arc<Limit>>, _: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         let (reply, answer) = oneshot::channel();
-        if self.0.quota.push(Job::State { limits, reply }).is_err() {
+        if self.0.quota.push(Job::State { limits, reply }, BOUND).is_err() {
             return StoreFuture::ready(Err(full()));
         }
         StoreFuture::new(async move { answer.await.unwrap_or_else(|_| Err(ended())) })
