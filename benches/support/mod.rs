@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// What `work` came to: how often it allocated, and the most bytes that it held at one time.
-pub fn allocations(work: impl FnOnce()) -> (usize, usize) {
+pub(crate) fn allocations(work: impl FnOnce()) -> (usize, usize) {
     let (calls, live) = (CALLS.load(Relaxed), LIVE.load(Relaxed));
     PEAK.store(live, Relaxed);
     work();

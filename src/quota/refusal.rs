@@ -93,7 +93,8 @@ pub(super) fn set_headroom(headroom: &[Headroom], headers: &mut HeaderMap) {
     if headroom.is_empty() {
         return;
     }
-    headers.reserve(REQUESTS.len() + TOKENS.len());
+    // And one for the request's id, so that the map grows once.
+    headers.reserve(REQUESTS.len() + TOKENS.len() + 1);
     let mut values = Values(BytesMut::with_capacity(128));
     for (names, counts) in [(&REQUESTS, is_requests), (&TOKENS, Measure::is_tokens)] {
         let of_kind = headroom.iter().filter(|h| counts(h.limit.key.measure));

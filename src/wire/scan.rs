@@ -193,7 +193,14 @@ impl<'a> Scan<'a> {
                     self.cursor.advance(at + 1);
                     match rest[at] {
                         b'"' => return Ok(start..self.offset()),
-                        _ => sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes()),
+                        // Nearly every escape is a `\n` or a `\"` in one piece: long prompts are full of them.
+                        _ => match rest.get(at + 1).and_then(|byte| unescaped(*byte)) {
+                            Some(plain) => {
+                                self.cursor.advance(1);
+                                sink(&[plain]);
+                            }
+                            None => sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes()),
+                        },
                     }
                 }
             }
@@ -203,17 +210,10 @@ impl<'a> Scan<'a> {
     /// Reads what follows a backslash.
     fn escape(&mut self) -> Result<char, Error> {
         let start = self.offset() - 1;
-        let plain = match self.cursor.next().ok_or_else(early)? {
-            byte @ (b'"' | b'\\' | b'/') => char::from(byte),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => return self.unicode(start),
-            _ => return Err(bad("a string holds an unknown escape", start)),
-        };
-        Ok(plain)
+        match self.cursor.next().ok_or_else(early)? {
+            b'u' => self.unicode(start),
+            byte => unescaped(byte).map(char::from).ok_or_else(|| bad("a string holds an unknown escape", start)),
+        }
     }
 
     /// Reads what follows `\u`. Half a surrogate pair is no character: readers disagree on it, so it is refused.
@@ -264,6 +264,19 @@ fn bad(what: &str, offset: usize) -> Error {
 
 fn early() -> Error {
     Error::new(Code::InvalidJson, "The body is not valid JSON: it ended early.")
+}
+
+/// What a backslash and `byte` stand for; `None` where more bytes tell, or nothing does.
+const fn unescaped(byte: u8) -> Option<u8> {
+    match byte {
+        b'"' | b'\\' | b'/' => Some(byte),
+        b'b' => Some(8),
+        b'f' => Some(12),
+        b'n' => Some(b'\n'),
+        b'r' => Some(b'\r'),
+        b't' => Some(b'\t'),
+        _ => None,
+    }
 }
 
 const fn is_control(byte: u8) -> bool {
