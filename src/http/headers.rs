@@ -13,6 +13,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// `x-should-retry`
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// `x-accel-buffering`
+pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// `x-kancy-dropped`: request fields that the vendor does not have.
 pub const DROPPED: HeaderName = HeaderName::from_static("x-kancy-dropped");
 

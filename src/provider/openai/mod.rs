@@ -16,8 +16,8 @@ mod usage;
 mod tests;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode, response};
 
 use crate::base::error::{Code, Error};
 use crate::domain::endpoint::Endpoint;
@@ -121,16 +121,12 @@ impl Decoder for Answer {
         let default = if stream { "text/event-stream; charset=utf-8" } else { "application/json" };
         let content_type = content_type.filter(|_| says_so).cloned().unwrap_or(HeaderValue::from_static(default));
 
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(CONTENT_TYPE, content_type);
         self.form = Some(if stream {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
             Form::Stream(Box::new(Stream::new(self.dialect, self.shows_usage)))
         } else {
             Form::Plain(Box::new(Plain::new(self.dialect, self.counts_output)))
         });
-        Ok(headers)
+        Ok(HeaderMap::from_iter([(CONTENT_TYPE, content_type)]))
     }
 
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
