@@ -66,15 +66,20 @@ async fn streamed(events: &[&str]) -> (StatusCode, String, String) {
 
 #[tokio::test]
 async fn streams_of_every_kind_of_vendor_tell_proxies_not_to_gather_them() {
-    const CLAUDE: &str =
-        r#"data: {"type":"message_start","message":{"id":"msg_1","usage":{"input_tokens":1,"output_tokens":1}}}"#;
+    const CLAUDE: &str = concat!(
+        r#"data: {"type":"message_start","message":{"id":"msg_1","model":"m","usage":{"input_tokens":1,"output_tokens":1}}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#,
+    );
     const GEMINI: &str = r#"data: {"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}]}"#;
     for (kind, event) in [("openai", CHUNK), ("anthropic", CLAUDE), ("gemini", GEMINI)] {
         let (head, body, _) = streamed_by(kind, &[event]).await;
-        let told =
-            ["content-type", "cache-control", "x-accel-buffering"].map(|name| head.headers[name].to_str().unwrap());
-        assert!(told[0].starts_with("text/event-stream"), "{kind}: {body}");
-        assert_eq!(told[1..], ["no-cache", "no"], "{kind}");
+        assert_eq!(head.status, StatusCode::OK, "{kind}: {body}");
+        let told = |name: &str| head.headers[name].to_str().unwrap();
+        assert!(told("content-type").starts_with("text/event-stream"), "{kind}: {body}");
+        assert_eq!((told("cache-control"), told("x-accel-buffering")), ("no-cache", "no"), "{kind}");
     }
 }
 

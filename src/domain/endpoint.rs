@@ -68,6 +68,11 @@ impl Endpoint {
         Self::ALL.into_iter().find(|e| e.path()["/v1".len()..] == *bare)
     }
 
+    /// Whether a recording is uploaded to it.
+    pub const fn takes_recording(self) -> bool {
+        matches!(self, Self::Transcriptions | Self::Translations)
+    }
+
     /// The modality of the models that this route takes; `None` for chat and responses is text.
     pub const fn modality(self) -> Modality {
         match self {

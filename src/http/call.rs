@@ -11,6 +11,7 @@ use crate::domain::price::Options;
 
 use super::body::Segments;
 
+pub use crate::wire::audio_duration::AudioLength;
 pub use crate::wire::facts::{Facts, Located, Multipart, Part, StreamOptions};
 
 /// What the inspect layer found, put into the request's extensions. It cannot be made outside this crate.

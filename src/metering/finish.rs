@@ -15,7 +15,7 @@ use crate::domain::caller::Caller;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::limit::Amounts;
 use crate::domain::modality::Modality;
-use crate::domain::record::UsageRecord;
+use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
 use crate::http::finish::{Ended, Finish};
 use crate::http::headers::set_request_id;
@@ -80,14 +80,16 @@ impl Entry {
     /// The record of the request that is over.
     fn ended(&self, meter: &Meter, ended: Ended) -> UsageRecord {
         let booked = meter.book(ended);
+        let learnt = meter.learnt();
+        let cut = matches!(booked.outcome, Outcome::ClientClosed | Outcome::Failed);
         UsageRecord {
             outcome: Some(booked.outcome),
             latency_ms: Some(self.millis_to(self.settings.clock.now())),
             usage: booked.usage,
             estimated: booked.estimated,
             cost: booked.cost,
-            held: None,
-            ..self.running(meter.learnt())
+            held: (cut && !learnt.was_admitted()).then(Amounts::default),
+            ..self.running(learnt)
         }
     }
 

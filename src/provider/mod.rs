@@ -9,6 +9,7 @@ pub mod echo;
 pub mod gemini;
 pub mod kind;
 pub mod known;
+pub mod minimax;
 pub mod openai;
 pub mod registry;
 pub mod traits;

@@ -1,5 +1,6 @@
 //! Wire formats that several vendors and routes share.
 
+pub mod audio_duration;
 pub mod base64;
 mod cursor;
 pub(crate) mod data_url;

@@ -88,6 +88,10 @@ impl Dialect {
             (Endpoint::ChatCompletions, _) => Some("/chat/completions"),
             (Endpoint::Embeddings, Self::Moonshot) => None,
             (Endpoint::Embeddings, _) => Some("/embeddings"),
+            (Endpoint::Responses, Self::OpenAi | Self::Compatible) => Some("/responses"),
+            (Endpoint::Speech, Self::OpenAi | Self::Compatible) => Some("/audio/speech"),
+            (Endpoint::Transcriptions, Self::OpenAi | Self::Compatible) => Some("/audio/transcriptions"),
+            (Endpoint::Translations, Self::OpenAi | Self::Compatible) => Some("/audio/translations"),
             _ => None,
         }
     }

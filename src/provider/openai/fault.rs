@@ -54,9 +54,14 @@ const NAMED: &[(&str, Code)] = &[
     ("sensitivecontent", Policy),
     ("contentfilter", Policy),
     ("contentpolicy", Policy),
+    ("biopolicy", Policy),
     ("moderationblocked", Policy),
     ("contextlength", TooLong),
     ("contextwindow", TooLong),
+    ("imagefile", Parameter),
+    ("imagetoo", Parameter),
+    ("imageparse", Parameter),
+    ("downloadimage", Parameter),
 ];
 
 /// Parts of a message in lower case, for vendors whose codes say too little.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::domain::usage::Usage;
 use crate::wire::lenient::Lenient;
@@ -23,6 +24,12 @@ pub(super) struct Reported {
     cache_creation_input_tokens: Count,
     prompt_tokens_details: Lenient<InputDetails>,
     completion_tokens_details: Lenient<OutputDetails>,
+    /// The names in responses; transcripts tell the details of their one input.
+    input_tokens_details: Lenient<InputDetails>,
+    input_token_details: Lenient<InputDetails>,
+    output_tokens_details: Lenient<OutputDetails>,
+    /// How long a recording was, where that is what is billed.
+    pub(super) seconds: Value,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,8 +63,10 @@ pub(super) fn read(value: &Lenient<Reported>) -> Option<Usage> {
         return None;
     }
     let (no_input, no_output) = (InputDetails::default(), OutputDetails::default());
-    let of_input = said.prompt_tokens_details.object().unwrap_or(&no_input);
-    let of_output = said.completion_tokens_details.object().unwrap_or(&no_output);
+    let of_input = [&said.prompt_tokens_details, &said.input_tokens_details, &said.input_token_details];
+    let of_input = of_input.into_iter().find_map(Lenient::object).unwrap_or(&no_input);
+    let of_output = [&said.completion_tokens_details, &said.output_tokens_details];
+    let of_output = of_output.into_iter().find_map(Lenient::object).unwrap_or(&no_output);
     let input = first(&[&said.prompt_tokens, &said.input_tokens]);
     let said_output = first(&[&said.completion_tokens, &said.output_tokens]);
     let total = first(&[&said.total_tokens]);
@@ -127,6 +136,25 @@ mod tests {
             ..Usage::NONE
         };
         assert_eq!(found, Some(want));
+    }
+
+    #[test]
+    fn responses_and_transcripts_tell_the_same_under_names_of_their_own() {
+        let response = r#"{"input_tokens":9,"input_tokens_details":{"cached_tokens":4,"cache_write_tokens":2},
+            "output_tokens":8,"output_tokens_details":{"reasoning_tokens":5},"total_tokens":17}"#;
+        let want = Usage {
+            input_tokens: 9,
+            cached_input_tokens: 4,
+            cache_write_tokens: 2,
+            output_tokens: 8,
+            reasoning_tokens: 5,
+            ..Usage::NONE
+        };
+        assert_eq!(usage(response), Some(want));
+        let transcript = r#"{"type":"tokens","input_tokens":25,"input_token_details":{"text_tokens":4,"audio_tokens":21},
+            "output_tokens":6,"total_tokens":31}"#;
+        let want = Usage { input_tokens: 25, output_tokens: 6, audio_input_tokens: 21, ..Usage::NONE };
+        assert_eq!(usage(transcript), Some(want));
     }
 
     #[test]

@@ -157,6 +157,7 @@ impl State {
         let span = query.from..Timestamp::from_nanos(u64::MAX);
         let one = |record: &UsageRecord| {
             let counts = !matches!(record.outcome, None | Some(Outcome::Refused))
+                && record.held.is_none()
                 && query.key.scope.holds(&record.home, &record.key_id)
                 && query.key.matches(record.modality, record.model.as_deref());
             counts.then(|| (record.time, record.amounts()))

@@ -12,10 +12,10 @@ use crate::domain::alert::Alert;
 use crate::domain::caller::Caller;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, Window};
 use crate::domain::modality::Modality;
+use crate::store::counter::{Counter, Hold};
 use crate::store::ledger::PostedQuery;
 use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation};
 
-use super::counter::{Counter, Hold};
 use super::slab::Slab;
 
 /// A limit by its name: what tells it from others, and where it was set (a limit of the configuration and one set by API
