@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, response};
 use http_body_util::{BodyExt, Full};
 use kancy::config::Stores;
 use kancy::{Clock, Config, MintedKey, SystemClock};
@@ -13,24 +13,26 @@ use tower::ServiceExt;
 const CHUNK: &str = r#"data: {"choices":[{"index":0,"delta":{"content":"Hel"},"finish_reason":null}]}"#;
 const FINISH: &str = r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
 
-/// What a caller gets whose vendor streams `events` and ends there: status, body, and the record's outcome and code.
-async fn streamed(events: &[&str]) -> (StatusCode, String, String) {
+/// What a caller gets whose vendor of `kind` streams `events` and ends there: the answer's head and body, and the record's
+/// outcome and code.
+async fn streamed_by(kind: &str, events: &[&str]) -> (response::Parts, String, String) {
     let key = MintedKey::new(None).text;
     let config = format!(
         r#"
         [storage]
         url = "memory:"
         [providers.vendor]
-        kind = "openai"
+        kind = "{kind}"
         api_key = "upstream"
         [models.chat]
         provider = "vendor"
+        max_output_tokens = 100
         [[keys]]
-        key = "{}"
+        key = "{key}"
         workspace = "acme"
         project = "site"
         "#,
-        key.expose()
+        key = key.expose()
     );
     let sent: String = events.iter().flat_map(|event| [*event, "\n\n"]).collect();
     let vendor = tower::service_fn(move |_| {
@@ -49,12 +51,36 @@ async fn streamed(events: &[&str]) -> (StatusCode, String, String) {
     };
     let asked = r#"{"model":"chat","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
     let answer = call("POST", "/v1/chat/completions", asked).await.unwrap();
-    let status = answer.status();
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
     let records = call("GET", "/v1/requests", "").await.unwrap().into_body().collect().await.unwrap().to_bytes();
     let records: serde_json::Value = serde_json::from_slice(&records).unwrap();
     let record = &records["data"][0];
-    (status, String::from_utf8(body.into()).unwrap(), format!("{} {}", record["outcome"], record["code"]))
+    (head, String::from_utf8(body.into()).unwrap(), format!("{} {}", record["outcome"], record["code"]))
+}
+
+async fn streamed(events: &[&str]) -> (StatusCode, String, String) {
+    let (head, body, record) = streamed_by("openai", events).await;
+    (head.status, body, record)
+}
+
+#[tokio::test]
+async fn streams_of_every_kind_of_vendor_tell_proxies_not_to_gather_them() {
+    const CLAUDE: &str = concat!(
+        r#"data: {"type":"message_start","message":{"id":"msg_1","model":"m","usage":{"input_tokens":1,"output_tokens":1}}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        "\n\n",
+        r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#,
+    );
+    const GEMINI: &str = r#"data: {"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}]}"#;
+    for (kind, event) in [("openai", CHUNK), ("anthropic", CLAUDE), ("gemini", GEMINI)] {
+        let (head, body, _) = streamed_by(kind, &[event]).await;
+        assert_eq!(head.status, StatusCode::OK, "{kind}: {body}");
+        let told = |name: &str| head.headers[name].to_str().unwrap();
+        assert!(told("content-type").starts_with("text/event-stream"), "{kind}: {body}");
+        assert_eq!((told("cache-control"), told("x-accel-buffering")), ("no-cache", "no"), "{kind}");
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms")
 pub const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// `grpc-status`
 pub const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// `x-accel-buffering`
+pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// `x-kancy-dropped`: request fields that the vendor does not have.
 pub const DROPPED: HeaderName = HeaderName::from_static("x-kancy-dropped");
 

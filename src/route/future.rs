@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 use http_body::Body;
 
@@ -17,7 +17,7 @@ use crate::base::error::{Code, Error, Origin};
 use crate::base::log;
 use crate::base::store_future::StoreFuture;
 use crate::http::body::{CallBody, ResponseBody};
-use crate::http::headers::{DROPPED, upstream_request_id};
+use crate::http::headers::{ACCEL_BUFFERING, DROPPED, upstream_request_id};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 use crate::provider::traits::{Decoder, Target};
@@ -161,7 +161,12 @@ impl<C: VendorClient> RouteFuture<C> {
         let (Some(trip), Step::Priming { mut headers, pump }) = (trip, step) else {
             return Response::new(ResponseBody::reply(Bytes::new()));
         };
-        let is_event_stream = headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
+        let is_event_stream = is_event_stream(&headers);
+        if is_event_stream {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            // Proxies that would gather events are told not to.
+            headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        }
         if let Some(dropped) =
             (!trip.dropped.is_empty()).then(|| HeaderValue::from_str(&trip.dropped.join(",")).ok()).flatten()
         {
@@ -175,6 +180,12 @@ impl<C: VendorClient> RouteFuture<C> {
         trip.reply.stamp(&mut response);
         response
     }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()));
+    media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 // Nothing in it is pinned in place: the client's future has a box of its own, so that a drain can take it over.

@@ -89,7 +89,7 @@ impl Stream {
 
 impl Decoder for Stream {
     fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        Ok(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]))
+        Ok(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))]))
     }
 
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {

@@ -13,8 +13,8 @@ mod text;
 mod tests;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode, response};
 use serde_json::Value;
 
 use crate::base::error::{Code, Error};
@@ -98,13 +98,7 @@ fn event(data: &Value) -> Bytes {
 
 impl Decoder for Answer {
     fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        if self.content_type.starts_with("text/event-stream") {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-        }
-        Ok(headers)
+        Ok(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(self.content_type))]))
     }
 
     fn push(&mut self, _: Bytes, _: &mut Output) -> Result<(), Error> {

@@ -159,7 +159,7 @@ impl ChatStream {
 
 impl Decoder for ChatStream {
     fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        Ok(HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]))
+        Ok(HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))]))
     }
 
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {

@@ -32,8 +32,8 @@ mod voice;
 mod tests;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode, response};
 
 use crate::base::error::{Code, Error};
 use crate::domain::endpoint::Endpoint;
@@ -193,12 +193,7 @@ impl Decoder for Answer {
         if (written, self.endpoint) == (Written::Json, Endpoint::Speech) {
             return Err(Error::provider(Code::ProviderError, "The provider answered without a sound. Try again."));
         }
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(CONTENT_TYPE, self.content_type(written, content_type));
-        if written == Written::Events {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-        }
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, self.content_type(written, content_type))]);
         self.form = Some(self.read(written));
         Ok(headers)
     }

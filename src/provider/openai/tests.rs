@@ -376,11 +376,7 @@ fn the_vendors_content_type_decides_and_what_was_asked_where_it_says_nothing() {
     };
     let events = head(WHOLE, "text/event-stream;charset=UTF-8").unwrap();
     assert_eq!(events["content-type"], "text/event-stream;charset=UTF-8");
-    assert_eq!(
-        (events["cache-control"].as_bytes(), events["x-accel-buffering"].as_bytes()),
-        (&b"no-cache"[..], &b"no"[..])
-    );
-    assert_eq!(events.len(), 3);
+    assert_eq!(events.len(), 1);
     assert_eq!(head(STREAMED, "application/octet-stream").unwrap()["content-type"], "text/event-stream; charset=utf-8");
     assert_eq!(head(STREAMED, "application/json").unwrap().len(), 1);
     assert_eq!(head(WHOLE, "text/html").unwrap_err().code(), Code::ProviderError);
