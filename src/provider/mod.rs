@@ -5,9 +5,11 @@
 
 pub mod anthropic;
 pub mod echo;
+mod gallery;
 pub mod gemini;
 pub mod kind;
 pub mod known;
+pub mod minimax;
 pub mod openai;
 pub mod registry;
 pub mod traits;

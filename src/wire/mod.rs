@@ -4,6 +4,7 @@ pub mod base64;
 mod cursor;
 pub(crate) mod data_url;
 pub mod facts;
+pub(crate) mod images;
 pub mod json;
 pub mod members;
 pub mod multipart;
