@@ -7,6 +7,7 @@
 
 mod dialect;
 mod fault;
+mod images;
 mod plain;
 mod request;
 mod stream;
@@ -59,12 +60,16 @@ impl Provider for OpenAi {
     }
 
     fn encode(&self, call: &Call, target: &Target) -> Result<Exchange, Error> {
+        if matches!(call.endpoint(), Endpoint::ImageGenerations | Endpoint::ImageEdits) {
+            return images::encode(self.dialect, call, target);
+        }
         let (request, dropped) = request::encode(self.dialect, call, target)?;
         let decoder = Answer {
             dialect: self.dialect,
             asked_stream: call.streams(),
             shows_usage: call.wants_usage() || !call.streams(),
             counts_output: call.endpoint() == Endpoint::ChatCompletions,
+            images: None,
             form: None,
         };
         Ok(Exchange { request: Some(request), decoder: Box::new(decoder), dropped })
@@ -81,10 +86,13 @@ struct Answer {
     asked_stream: bool,
     shows_usage: bool,
     counts_output: bool,
+    /// Of an answer made of pictures: what is counted, and members to put before all others.
+    images: Option<(images::Counts, Bytes)>,
     form: Option<Form>,
 }
 
 enum Form {
+    Images(Box<images::Stream>),
     Stream(Box<Stream>),
     Plain(Box<Plain>),
 }
@@ -126,15 +134,22 @@ impl Decoder for Answer {
         self.form = Some(if stream {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-            Form::Stream(Box::new(Stream::new(self.dialect, self.shows_usage)))
+            match self.images.take() {
+                Some((counts, _)) => Form::Images(Box::new(images::Stream::new(self.dialect, counts))),
+                None => Form::Stream(Box::new(Stream::new(self.dialect, self.shows_usage))),
+            }
         } else {
-            Form::Plain(Box::new(Plain::new(self.dialect, self.counts_output)))
+            Form::Plain(Box::new(match self.images.take() {
+                Some((counts, first)) => Plain::of_images(self.dialect, counts, first),
+                None => Plain::new(self.dialect, self.counts_output),
+            }))
         });
         Ok(headers)
     }
 
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
         match self.form()? {
+            Form::Images(stream) => stream.push(piece, out),
             Form::Stream(stream) => stream.push(piece, out),
             Form::Plain(plain) => plain.push(piece, out),
         }
@@ -142,6 +157,7 @@ impl Decoder for Answer {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
         match self.form()? {
+            Form::Images(stream) => stream.finish(out),
             Form::Stream(stream) => stream.finish(out),
             Form::Plain(plain) => plain.finish(out),
         }

@@ -10,6 +10,7 @@ use crate::wire::members::{Event, Members};
 use crate::wire::vendor_error::is_truthy;
 
 use super::dialect::Dialect;
+use super::images::Counts;
 use super::{fault, usage};
 
 /// So much of an answer is held back until it is plain that it is none of those errors that come as a success.
@@ -30,6 +31,11 @@ pub(super) struct Plain {
     has_choices: bool,
     reported: bool,
     passed: u64,
+    /// Of an answer made of pictures.
+    images: Option<Counts>,
+    in_data: bool,
+    /// Bytes that go behind the opening brace.
+    first: Bytes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +58,15 @@ impl Plain {
             has_choices: false,
             reported: false,
             passed: 0,
+            images: None,
+            in_data: false,
+            first: Bytes::new(),
         }
+    }
+
+    /// For an answer made of pictures, which are counted; `first` are members to put before all others.
+    pub(super) fn of_images(dialect: Dialect, counts: Counts, first: Bytes) -> Self {
+        Self { images: Some(counts), members: Members::new(3), first, ..Self::new(dialect, false) }
     }
 
     pub(super) fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
@@ -61,7 +75,8 @@ impl Plain {
         while let Some(event) = self.members.next(&piece, &mut at) {
             match event {
                 Event::Begin { depth, value_at, .. } => {
-                    if self.begin(depth, value_at) {
+                    let is_text = piece.get(value_at - base) == Some(&b'"');
+                    if self.begin(depth, value_at, is_text) {
                         from = value_at - base;
                     }
                 }
@@ -84,6 +99,9 @@ impl Plain {
         self.pass(piece, out);
         if self.members.is_closed() {
             self.release(out);
+            if let Some(counts) = &self.images {
+                out.report(counts.usage());
+            }
             out.complete();
         }
         Ok(())
@@ -99,12 +117,16 @@ impl Plain {
     }
 
     /// A member begins: whether it is one to read.
-    fn begin(&mut self, depth: usize, value_at: usize) -> bool {
+    fn begin(&mut self, depth: usize, value_at: usize, is_text: bool) -> bool {
         if self.wanted.is_some() {
             return false;
         }
         let key = self.members.key();
+        if let Some(counts) = self.images.as_mut().filter(|_| depth == 3 && self.in_data && is_text) {
+            counts.pictures += u64::from(matches!(&*key, "b64_json" | "url"));
+        }
         if depth == 1 {
+            self.in_data = key == "data";
             self.in_choices = key == "choices";
             self.has_choices |= self.in_choices;
         }
@@ -130,6 +152,11 @@ impl Plain {
         bytes.extend_from_slice(tail);
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         match wanted {
+            Wanted::Usage if self.images.is_some() => {
+                if let (Some(counts), Some(used)) = (&mut self.images, usage::read_images(&value)) {
+                    counts.tokens = used;
+                }
+            }
             Wanted::Usage | Wanted::ChoiceUsage => {
                 if let Some(used) = usage::read(&value) {
                     self.reported |= wanted == Wanted::Usage;
@@ -169,13 +196,23 @@ impl Plain {
 
     fn release(&mut self, out: &mut Output) {
         if let Some(held) = self.held.take() {
-            held.into_iter().for_each(|piece| out.write(piece));
+            for mut piece in held {
+                let brace = memchr::memchr(b'{', &piece).filter(|_| !self.first.is_empty());
+                if let Some(at) = brace {
+                    out.write(piece.split_to(at + 1));
+                    out.write(std::mem::take(&mut self.first));
+                }
+                out.write(piece);
+            }
             out.deliver(self.delivered());
         }
     }
 
     /// By our own count: a token is some four bytes.
     fn delivered(&self) -> Usage {
+        if let Some(counts) = &self.images {
+            return counts.usage();
+        }
         let tokens = if self.counts_output { self.passed.div_ceil(4) } else { 0 };
         Usage { output_tokens: tokens, ..Usage::NONE }
     }

@@ -36,19 +36,27 @@ pub(super) fn encode(
         edits.chat(dialect);
     }
     let (body, dropped) = edits.done();
+    Ok((post(target, path, HeaderValue::from_static("application/json"), body, call.streams())?, dropped))
+}
+
+/// A request to the vendor's `path`, with the gateway's credential and no header of the caller's.
+pub(super) fn post(
+    target: &Target,
+    path: &str,
+    content_type: HeaderValue,
+    body: Segments,
+    streams: bool,
+) -> Result<Request<CallBody>, Error> {
     let mut request = Request::new(CallBody::from(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = target.url(path)?;
     let headers = request.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(
-        ACCEPT,
-        HeaderValue::from_static(if call.streams() { "text/event-stream" } else { "application/json" }),
-    );
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(ACCEPT, HeaderValue::from_static(if streams { "text/event-stream" } else { "application/json" }));
     if let Credential::ApiKey(key) = target.credential.credential() {
         headers.insert(AUTHORIZATION, bearer(key.expose())?);
     }
-    Ok((request, dropped))
+    Ok(request)
 }
 
 fn bearer(key: &str) -> Result<HeaderValue, Error> {
@@ -115,7 +123,7 @@ impl Layout {
 }
 
 /// The splices of one request.
-struct Edits<'a> {
+pub(super) struct Edits<'a> {
     call: &'a Call,
     target: &'a Target,
     layout: Layout,
@@ -127,7 +135,8 @@ struct Edits<'a> {
 }
 
 impl<'a> Edits<'a> {
-    fn new(call: &'a Call, target: &'a Target) -> Self {
+    /// The model's id, spliced in.
+    pub(super) fn new(call: &'a Call, target: &'a Target) -> Self {
         let mut this =
             Self { call, target, layout: Layout::default(), edits: Vec::new(), cut: Vec::new(), dropped: Vec::new() };
         if let Some(model) = call.facts().model.as_ref().filter(|model| *model.value != *target.upstream) {
@@ -226,6 +235,24 @@ impl<'a> Edits<'a> {
         self.cut.extend(&self.dropped);
     }
 
+    /// Looks up all members, so that some can be left out or replaced.
+    pub(super) fn with_members(mut self) -> Self {
+        self.layout = Layout::of(self.call.segments(), false);
+        self
+    }
+
+    /// Leaves a member out, if it is there.
+    pub(super) fn leave_out(&mut self, key: &'static str) {
+        self.cut.push(key);
+    }
+
+    /// Puts a value in the place of a member's.
+    pub(super) fn replace(&mut self, key: &str, value: String) {
+        if let Some(member) = self.layout.member(key) {
+            self.edits.push((member.value.clone(), value.into()));
+        }
+    }
+
     /// Gives the top-level `key` this value, in the place of a null or as a new member.
     fn set(&mut self, key: &str, value: &str) {
         let facts = self.call.facts();
@@ -238,7 +265,7 @@ impl<'a> Edits<'a> {
         self.edits.push((at..at, format!("\"{key}\":{value}{comma}").into()));
     }
 
-    fn done(mut self) -> (Segments, Vec<&'static str>) {
+    pub(super) fn done(mut self) -> (Segments, Vec<&'static str>) {
         let cuts = self.cuts();
         self.edits.retain(|(place, _)| !cuts.iter().any(|cut| place.start < cut.end && cut.start < place.end));
         self.edits.extend(cuts.into_iter().map(|cut| (cut, Bytes::new())));

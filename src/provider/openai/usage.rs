@@ -21,7 +21,12 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
     let apart = said_reasoning > 0 && total == input.saturating_add(said_output).saturating_add(said_reasoning);
     let output = if apart { said_output.saturating_add(said_reasoning) } else { said_output };
     let cached =
-        first(&[&["prompt_tokens_details", "cached_tokens"], &["cached_tokens"], &["prompt_cache_hit_tokens"]]);
+        first(&[
+            &["prompt_tokens_details", "cached_tokens"],
+            &["input_tokens_details", "cached_tokens"],
+            &["cached_tokens"],
+            &["prompt_cache_hit_tokens"],
+        ]);
     let cache_write = first(&[
         &["prompt_tokens_details", "cache_write_tokens"],
         &["prompt_tokens_details", "cache_creation_input_tokens"],
@@ -34,11 +39,22 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
         cache_write_tokens: cache_write.min(input - cached),
         output_tokens: output,
         reasoning_tokens: said_reasoning.min(output),
-        image_input_tokens: first(&[&["prompt_tokens_details", "image_tokens"]]),
+        image_input_tokens: first(&[
+            &["prompt_tokens_details", "image_tokens"],
+            &["input_tokens_details", "image_tokens"],
+        ]),
         audio_input_tokens: first(&[&["prompt_tokens_details", "audio_tokens"]]),
         audio_output_tokens: first(&[&["completion_tokens_details", "audio_tokens"]]),
         ..Usage::NONE
     })
+}
+
+/// Reads the `usage` of an answer that is made of pictures: output that is not told to be text is image tokens.
+pub(super) fn read_images(value: &Value) -> Option<Usage> {
+    let used = read(value)?;
+    let text = value.pointer("/output_tokens_details/text_tokens").and_then(Value::as_u64).unwrap_or(0);
+    let image_output_tokens = used.output_tokens.saturating_sub(text);
+    Some(Usage { image_output_tokens, image_input_tokens: used.image_input_tokens.min(used.input_tokens), ..used })
 }
 
 #[cfg(test)]
@@ -80,6 +96,15 @@ mod tests {
             ..Usage::NONE
         };
         assert_eq!(found, Some(want));
+    }
+
+    #[test]
+    fn what_an_image_answer_gives_out_is_image_tokens_but_for_text() {
+        let read = |text: &str| read_images(&serde_json::from_str(text).unwrap()).unwrap();
+        let plain = read(r#"{"input_tokens":50,"output_tokens":4160,"total_tokens":4210,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}"#);
+        assert_eq!((plain.image_input_tokens, plain.image_output_tokens, plain.output_tokens), (40, 4160, 4160));
+        let told = read(r#"{"input_tokens":5,"output_tokens":100,"output_tokens_details":{"text_tokens":30,"image_tokens":70}}"#);
+        assert_eq!(told.image_output_tokens, 70);
     }
 
     #[test]

@@ -9,5 +9,5 @@ mod request;
 mod size;
 
 pub(crate) use answer::{Answer, Made, write_warnings};
-pub(crate) use request::{Form, ImageRequest, Picture, left_out};
+pub(crate) use request::{Form, ImageRequest, Picture, SOFT, left_out};
 pub(crate) use size::{Size, nearest};

@@ -46,7 +46,6 @@ pub(crate) struct ImageRequest<'a> {
     pub(crate) has_mask: bool,
     pub(crate) quality: Option<String>,
     pub(crate) output_format: Option<String>,
-    pub(crate) negative_prompt: Option<String>,
     pub(crate) seed: Option<i64>,
     pub(crate) watermark: bool,
     /// The fields of [`SOFT`] that ask for something.
@@ -54,7 +53,7 @@ pub(crate) struct ImageRequest<'a> {
 }
 
 /// Options that a vendor may lack without the request being another one.
-const SOFT: [&str; 13] = [
+pub(crate) const SOFT: [&str; 13] = [
     "quality",
     "background",
     "output_format",
@@ -105,7 +104,6 @@ impl<'a> ImageRequest<'a> {
             has_mask: fields.asks("mask"),
             quality: fields.text("quality")?.filter(|quality| quality != "auto"),
             output_format: fields.text("output_format")?,
-            negative_prompt: fields.text("negative_prompt")?.filter(|text| !text.is_empty()),
             seed: fields.seed()?,
             watermark: fields.flag("watermark")?.unwrap_or(false),
             given,
