@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn only_a_host_that_the_operator_named_may_be_private() {
-        let private = |hosts: &ContentHosts, url| hosts.get(url).unwrap().extensions().get::<Fetch>().unwrap().may_be_private();
+        let private =
+            |hosts: &ContentHosts, url| hosts.get(url).unwrap().extensions().get::<Fetch>().unwrap().may_be_private();
         assert!(!private(&hosts(&[]), "https://a.vendor.test/"));
         assert!(private(&hosts(&["a.vendor.test"]), "https://a.vendor.test/"));
     }

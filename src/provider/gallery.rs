@@ -201,7 +201,10 @@ impl Decoder for Gallery {
                 picture.encoder.push(&piece, &mut picture.text);
             }
             Step::Making(_) | Step::Fetching(..) => {
-                return Err(Error::provider(Code::ProviderError, "The vendor's answer is larger than a picture can be."));
+                return Err(Error::provider(
+                    Code::ProviderError,
+                    "The vendor's answer is larger than a picture can be.",
+                ));
             }
             Step::Done => {}
         }
@@ -219,6 +222,7 @@ impl Decoder for Gallery {
                 picture.text.push(b'"');
                 let text = std::mem::take(&mut picture.text).into();
                 self.made[*at] = Made::Base64 { media_type: "image/png".to_owned(), text };
+                self.whole = None;
             }
             Step::Fetching(..) => return Err(Error::provider(Code::ProviderError, "The vendor's result is empty.")),
             Step::Done => return Ok(()),

@@ -106,7 +106,7 @@ impl<C: VendorClient> RouteFuture<C> {
                         None => {
                             trip.headers = trip.pump.begin(&Response::new(()).into_parts().0, None)?;
                             Step::Priming
-                        },
+                        }
                     }
                 }
                 Step::Calling(call, fetch) => match ready!(call.as_mut().poll(cx)) {

@@ -54,8 +54,11 @@ impl<B: VendorBody> Pump<B> {
         self.over = true;
         self.body = None;
         // Bytes that are out cannot be taken back: only a decoder that has written nothing may do without the step.
-        let result =
-            if self.begun || self.output.has_frames() { Err(error) } else { self.decoder.stumbled(error, &mut self.output) };
+        let result = if self.begun || self.output.has_frames() {
+            Err(error)
+        } else {
+            self.decoder.stumbled(error, &mut self.output)
+        };
         self.inform();
         result.inspect_err(|error| self.meter.fail(error))
     }

@@ -107,9 +107,21 @@ mod tests {
     #[test]
     fn the_newer_routes_errors_are_read_by_number_and_else_by_status() {
         for (status, body, want) in [
-            (500, r#"{"type":"error","error":{"type":"t","message":"insufficient balance (1008)","http_code":"500"}}"#, Code::ProviderQuotaExhausted),
-            (400, r#"{"type":"error","error":{"type":"t","message":"invalid params (2013)","http_code":"400"}}"#, Code::InvalidParameter),
-            (401, r#"{"type":"error","error":{"type":"authorized_error","message":"login fail"}}"#, Code::ProviderAuthError),
+            (
+                500,
+                r#"{"type":"error","error":{"type":"t","message":"insufficient balance (1008)","http_code":"500"}}"#,
+                Code::ProviderQuotaExhausted,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"t","message":"invalid params (2013)","http_code":"400"}}"#,
+                Code::InvalidParameter,
+            ),
+            (
+                401,
+                r#"{"type":"error","error":{"type":"authorized_error","message":"login fail"}}"#,
+                Code::ProviderAuthError,
+            ),
             (429, "{}", Code::ProviderRateLimited),
             (404, "{}", Code::ProviderRejected),
             (503, "<html>", Code::ProviderOverloaded),

@@ -9,9 +9,9 @@ use super::dialect::Dialect;
 
 use Code::{
     ContentPolicyViolation as Policy, ContextLengthExceeded as TooLong, InvalidParameter as Parameter,
-    ModelNotFound as NoModel, ProviderAuthError as Auth, ProviderError as Failed, ProviderOverloaded as Overloaded,
-    ProviderModelUnavailable as Closed, ProviderQuotaExhausted as Exhausted, ProviderRateLimited as RateLimited, ProviderRejected as Rejected,
-    ProviderTimeout as TimedOut,
+    ModelNotFound as NoModel, ProviderAuthError as Auth, ProviderError as Failed, ProviderModelUnavailable as Closed,
+    ProviderOverloaded as Overloaded, ProviderQuotaExhausted as Exhausted, ProviderRateLimited as RateLimited,
+    ProviderRejected as Rejected, ProviderTimeout as TimedOut,
 };
 
 /// Parts of a vendor's `code` (or else its `type`) in lower case without punctuation, so that `DataInspectionFailed` and

@@ -20,13 +20,12 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
     // xAI leaves reasoning out of the completion; its total tells.
     let apart = said_reasoning > 0 && total == input.saturating_add(said_output).saturating_add(said_reasoning);
     let output = if apart { said_output.saturating_add(said_reasoning) } else { said_output };
-    let cached =
-        first(&[
-            &["prompt_tokens_details", "cached_tokens"],
-            &["input_tokens_details", "cached_tokens"],
-            &["cached_tokens"],
-            &["prompt_cache_hit_tokens"],
-        ]);
+    let cached = first(&[
+        &["prompt_tokens_details", "cached_tokens"],
+        &["input_tokens_details", "cached_tokens"],
+        &["cached_tokens"],
+        &["prompt_cache_hit_tokens"],
+    ]);
     let cache_write = first(&[
         &["prompt_tokens_details", "cache_write_tokens"],
         &["prompt_tokens_details", "cache_creation_input_tokens"],
@@ -101,9 +100,13 @@ mod tests {
     #[test]
     fn what_an_image_answer_gives_out_is_image_tokens_but_for_text() {
         let read = |text: &str| read_images(&serde_json::from_str(text).unwrap()).unwrap();
-        let plain = read(r#"{"input_tokens":50,"output_tokens":4160,"total_tokens":4210,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}"#);
+        let plain = read(
+            r#"{"input_tokens":50,"output_tokens":4160,"total_tokens":4210,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}"#,
+        );
         assert_eq!((plain.image_input_tokens, plain.image_output_tokens, plain.output_tokens), (40, 4160, 4160));
-        let told = read(r#"{"input_tokens":5,"output_tokens":100,"output_tokens_details":{"text_tokens":30,"image_tokens":70}}"#);
+        let told = read(
+            r#"{"input_tokens":5,"output_tokens":100,"output_tokens_details":{"text_tokens":30,"image_tokens":70}}"#,
+        );
         assert_eq!(told.image_output_tokens, 70);
     }
 

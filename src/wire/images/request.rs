@@ -166,8 +166,9 @@ enum Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of_json(body: &'a [u8]) -> Result<Self, Error> {
-        let fields: HashMap<String, &'a RawValue> = serde_json::from_slice(body)
-            .map_err(|e| Error::new(Code::InvalidJson, format!("The body is no JSON object of an image request: {e}.")))?;
+        let fields: HashMap<String, &'a RawValue> = serde_json::from_slice(body).map_err(|e| {
+            Error::new(Code::InvalidJson, format!("The body is no JSON object of an image request: {e}."))
+        })?;
         Ok(Self::Json(fields))
     }
 
@@ -370,7 +371,11 @@ mod tests {
             ] {
                 assert!(result.unwrap_err().message().contains(number), "{number}");
             }
-            assert!(request.prompt_at_most(4).is_ok() && request.n_at_most(3).is_ok() && request.pictures_at_most(2).is_ok());
+            assert!(
+                request.prompt_at_most(4).is_ok()
+                    && request.n_at_most(3).is_ok()
+                    && request.pictures_at_most(2).is_ok()
+            );
         });
     }
 
@@ -390,7 +395,9 @@ mod tests {
     fn pictures_come_by_url_by_data_url_and_in_a_form() {
         let png = "iVBORw0KGgo=";
         json(
-            &format!(r#"{{"prompt":"a","image":"data:image\/jpeg;base64,{png}","images":["https://a/b",{{"image_url":{{"url":"https://c/d"}}}}]}}"#),
+            &format!(
+                r#"{{"prompt":"a","image":"data:image\/jpeg;base64,{png}","images":["https://a/b",{{"image_url":{{"url":"https://c/d"}}}}]}}"#
+            ),
             |request| {
                 let pictures = request.unwrap().pictures;
                 assert_eq!(pictures[0], Picture::Inline { media_type: "image/png".into(), base64: png.into() });

@@ -31,7 +31,10 @@ impl Size {
         };
         let sides = text.split_once('x').and_then(|(width, height)| Some((side(width)?, side(height)?)));
         let (width, height) = sides.ok_or_else(|| {
-            invalid("size", format_args!("give WIDTHxHEIGHT in pixels, up to {LONGEST} a side, as \"1536x1024\", or \"auto\""))
+            invalid(
+                "size",
+                format_args!("give WIDTHxHEIGHT in pixels, up to {LONGEST} a side, as \"1536x1024\", or \"auto\""),
+            )
         })?;
         Ok(Some(Self { width, height }))
     }
@@ -93,7 +96,9 @@ mod tests {
     fn a_size_is_two_numbers_or_auto() {
         assert_eq!(Size::read("1536x1024").unwrap(), Some(Size::new(1536, 1024)));
         assert_eq!(Size::read("auto").unwrap(), None);
-        for bad in ["", "x", "1024", "0x5", "5x0", "1024X1024", "1024x", "-1x5", "+1x5", "1e3x5", "99999x1", "big", "1x1x1"] {
+        for bad in
+            ["", "x", "1024", "0x5", "5x0", "1024X1024", "1024x", "-1x5", "+1x5", "1e3x5", "99999x1", "big", "1x1x1"]
+        {
             let error = Size::read(bad).unwrap_err();
             assert_eq!(error.param_name(), Some("size"), "{bad}");
             assert!(error.message().contains("1536x1024"));
@@ -102,7 +107,8 @@ mod tests {
 
     #[test]
     fn the_nearest_is_first_of_the_same_shape_then_of_the_same_size() {
-        const SIZES: &[Size] = &[Size::new(256, 256), Size::new(1024, 1024), Size::new(1536, 1024), Size::new(1024, 1536)];
+        const SIZES: &[Size] =
+            &[Size::new(256, 256), Size::new(1024, 1024), Size::new(1536, 1024), Size::new(1024, 1536)];
         for (wanted, want) in [((300, 300), 0), ((4000, 4000), 1), ((1792, 1024), 2), ((720, 1280), 3), ((3, 2), 2)] {
             assert_eq!(nearest(Size::new(wanted.0, wanted.1), SIZES, |s| *s), Some(&SIZES[want]), "{wanted:?}");
         }

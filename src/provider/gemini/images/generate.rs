@@ -77,7 +77,10 @@ struct Content<'a> {
 #[serde(rename_all = "camelCase")]
 enum Part<'a> {
     #[serde(rename_all = "camelCase")]
-    InlineData { mime_type: &'a str, data: &'a str },
+    InlineData {
+        mime_type: &'a str,
+        data: &'a str,
+    },
     #[serde(rename_all = "camelCase")]
     FileData {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,7 +257,10 @@ fn nothing_made(blocked: Option<String>, ending: Option<String>) -> Error {
         ),
         (None, why) => Error::provider(
             Code::ProviderError,
-            format!("The vendor made no picture ({}). Try again, or change the prompt.", why.unwrap_or("no reason given")),
+            format!(
+                "The vendor made no picture ({}). Try again, or change the prompt.",
+                why.unwrap_or("no reason given")
+            ),
         ),
     }
 }

@@ -59,8 +59,20 @@ const PRESETS_2K: &[Size] = &[
 const FAMILIES: &[Family] = &[
     Family { part: "seedream-4-0", least: 921_600, most: 16_777_216, presets: PRESETS_1K, options: &[] },
     Family { part: "seedream-4-5", least: 3_686_400, most: 16_777_216, presets: PRESETS_2K, options: &[] },
-    Family { part: "seedream-5-0-pro", least: 921_600, most: 4_194_304, presets: PRESETS_1K, options: &["output_format"] },
-    Family { part: "seedream-5-0", least: 3_686_400, most: 16_777_216, presets: PRESETS_2K, options: &["output_format"] },
+    Family {
+        part: "seedream-5-0-pro",
+        least: 921_600,
+        most: 4_194_304,
+        presets: PRESETS_1K,
+        options: &["output_format"],
+    },
+    Family {
+        part: "seedream-5-0",
+        least: 3_686_400,
+        most: 16_777_216,
+        presets: PRESETS_2K,
+        options: &["output_format"],
+    },
     Family { part: "seedream-3-0", least: 262_144, most: 4_194_304, presets: PRESETS_1K, options: &["seed"] },
     Family { part: "seededit-3-0", least: 262_144, most: 4_194_304, presets: PRESETS_1K, options: &["seed"] },
 ];
@@ -100,7 +112,8 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
     let options = family.map_or(&[][..], |family| family.options);
     let output_format =
         request.output_format.as_deref().filter(|f| options.contains(&"output_format") && matches!(*f, "png" | "jpeg"));
-    let honoured: Vec<_> = options.iter().copied().filter(|o| *o != "output_format" || output_format.is_some()).collect();
+    let honoured: Vec<_> =
+        options.iter().copied().filter(|o| *o != "output_format" || output_format.is_some()).collect();
     let dropped = request.ignored(&[&honoured[..], &["watermark"]].concat());
     let mut warnings: Vec<_> = dropped.iter().filter_map(|field| left_out(field)).collect();
     let size = request.size.map(|wanted| {
