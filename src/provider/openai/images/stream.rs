@@ -129,6 +129,7 @@ impl Stream {
     fn pass(&mut self, bytes: Bytes, out: &mut Output) {
         match &mut self.held {
             None => out.write(bytes),
+            Some(_) if bytes.is_empty() => {}
             Some(held) => {
                 self.held_bytes += bytes.len();
                 held.push(bytes);
