@@ -25,6 +25,7 @@ use crate::store::quota::QuotaStore;
 use crate::store::tables::{AlertStore, AuditEntry, AuditStore, LimitStore};
 
 use super::answer::{Answer, Reply};
+use super::query::Query;
 use super::reports::Reach;
 use super::routes::{ADMIN, ADMIN_ROUTES, AdminAction, action};
 use super::{form, keys, limits, reports};
@@ -92,6 +93,9 @@ impl Admin {
         self.authenticate(&parts.headers)?;
         let (action, id) = action(ADMIN_ROUTES, ADMIN, &parts.method, parts.uri.path())?;
         let (query, id) = (parts.uri.query(), id.unwrap_or_default());
+        if !action.takes_query() {
+            Query::parse(query, &[])?;
+        }
         let stores = &self.stores;
         match action {
             AdminAction::ListKeys => keys::list(self, query).await,
@@ -124,7 +128,7 @@ impl Admin {
             id: new_id("audit_").into(),
             time: self.clock.now(),
             actor: "admin".into(),
-            action,
+            action: action.into(),
             target,
             detail,
         };

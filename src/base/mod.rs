@@ -4,6 +4,7 @@ pub mod address;
 pub mod clock;
 pub mod error;
 pub mod id;
+pub(crate) mod log;
 pub mod money;
 pub mod secret;
 pub mod store_future;

@@ -1,28 +1,15 @@
 //! The configuration of a start without a file: whatever credentials are in the environment, and the offline models.
 
+use std::sync::Arc;
+
 use crate::base::secret::Secret;
-use crate::domain::modality::Modality;
-use crate::domain::model::ModelTerms;
-use crate::domain::price::Price;
+use crate::provider::echo::demo_models;
 use crate::provider::kind::Kind;
 use crate::provider::traits::Credential;
 
 use super::models::{ModelConfig, implied};
 use super::providers::ProviderConfig;
 use super::{Config, ConfigError};
-
-/// The models that the offline provider answers, so that every endpoint works without the internet.
-pub const DEMO_MODELS: [(&str, Modality); 6] = [
-    ("demo-chat", Modality::Text),
-    ("demo-image", Modality::Image),
-    ("demo-video", Modality::Video),
-    ("demo-tts", Modality::Voice),
-    ("demo-asr", Modality::Voice),
-    ("demo-embedding", Modality::Embedding),
-];
-
-/// The offline chat model's output ceiling, in tokens: with it a request under a token limit needs no bound of its own.
-const DEMO_CEILING: u64 = 4_096;
 
 impl Config {
     /// The configuration of a start without a file: SQLite in `kancy.db`, a provider for each credential that `env`
@@ -36,18 +23,15 @@ impl Config {
         }
         let mut models = implied(&providers);
         if let Some(echo) = ProviderConfig::of_kind(Kind::Echo, Credential::None) {
-            models.extend(DEMO_MODELS.map(|(id, modality)| demo(id, modality, &echo)));
+            models.extend(demo_models().into_iter().map(|terms| ModelConfig {
+                provider: echo.name.clone(),
+                upstream: Arc::clone(&terms.id),
+                terms,
+            }));
             providers.push(echo);
         }
         Ok(Self { providers, models, ..Self::default() })
     }
-}
-
-fn demo(id: &str, modality: Modality, echo: &ProviderConfig) -> ModelConfig {
-    let mut terms = ModelTerms::new(id, modality);
-    terms.price = Price::Free;
-    terms.max_output_tokens = (modality == Modality::Text).then_some(DEMO_CEILING);
-    ModelConfig { provider: echo.name.clone(), upstream: id.into(), terms }
 }
 
 fn credential(kind: Kind, env: &impl Fn(&str) -> Option<String>) -> Result<Option<Credential>, ConfigError> {

@@ -29,7 +29,9 @@
 //! Nothing here reads a file or the environment itself, opens a store or builds a service: the environment is a function
 //! that the host passes, and what comes out is for the host to assemble.
 
+mod assemble;
 mod error;
+mod file_keys;
 mod from_env;
 mod keys;
 mod limits;
@@ -46,8 +48,8 @@ mod webhooks;
 use crate::domain::key::KeyRecord;
 use crate::domain::limit::Limit;
 
+pub use assemble::Stores;
 pub use error::ConfigError;
-pub use from_env::DEMO_MODELS;
 pub use models::ModelConfig;
 pub use providers::ProviderConfig;
 pub use server::{

@@ -7,6 +7,7 @@ use crate::base::money::{Money, ParseMoneyError, Rate};
 use super::usage::Usage;
 
 /// A model's price. Without one a model is unpriced: refused under a spend cap, cost 0 otherwise.
+#[allow(clippy::large_enum_variant, reason = "one for each model, behind an `Arc`; a box would buy nothing")]
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Price {
     /// Nobody said what it costs.
@@ -252,7 +253,7 @@ impl Rates {
         let mut total = self.other_picos(usage)?;
         for (units, rate) in inputs.into_iter().chain(outputs).chain(plain_input).chain(plain_output) {
             if units > 0 {
-                total += rate?.times(units);
+                total = total.saturating_add(rate?.times(units));
             }
         }
         Some(total)
@@ -266,7 +267,7 @@ impl Rates {
         let mut total = self.other_picos(usage)?;
         for (units, rate) in [(usage.input_tokens, input), (usage.output_tokens, output)] {
             if units > 0 {
-                total += rate?.times(units);
+                total = total.saturating_add(rate?.times(units));
             }
         }
         Some(total)
@@ -284,7 +285,7 @@ impl Rates {
         ] {
             match (units, rate) {
                 (0, _) => {}
-                (units, Some(rate)) => total += rate.times(units),
+                (units, Some(rate)) => total = total.saturating_add(rate.times(units)),
                 // Counted beside the unit that is billed (the images of a model priced by token): no price of its own.
                 (_, None) if other.is_some() => {}
                 (_, None) => self.per_request.map(|_| ())?,

@@ -79,9 +79,14 @@ impl<C> GatewayBuilder<C> {
     }
 
     /// Keeps usage records here, and reports from it.
-    pub fn ledger<L: UsageSink + UsageStore>(mut self, ledger: Arc<L>) -> Self {
-        self.sink = Arc::clone(&ledger) as Arc<dyn UsageSink>;
-        self.reports = ledger;
+    pub fn ledger<L: UsageSink + UsageStore>(self, ledger: Arc<L>) -> Self {
+        self.ledger_parts(Arc::clone(&ledger) as Arc<dyn UsageSink>, ledger)
+    }
+
+    /// Writes usage records to `sink`, and reports from `reports`, which must see what was written.
+    pub fn ledger_parts(mut self, sink: Arc<dyn UsageSink>, reports: Arc<dyn UsageStore>) -> Self {
+        self.sink = sink;
+        self.reports = reports;
         self
     }
 

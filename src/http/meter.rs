@@ -107,9 +107,11 @@ impl Meter {
         self.state().learnt.first_byte.get_or_insert(at);
     }
 
-    /// Usage as the vendor reports it; the last report is the truth.
+    /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
     pub(crate) fn report(&self, usage: Usage) {
-        self.state().learnt.reported = Some(usage);
+        if usage.is_plausible() {
+            self.state().learnt.reported = Some(usage);
+        }
     }
 
     /// What has been delivered so far, as we count it: the ground of an estimate.
@@ -120,6 +122,15 @@ impl Meter {
     /// A refusal or failure that the caller is told of. The first one stays.
     pub(crate) fn fail(&self, error: &Error) {
         self.state().learnt.failure.get_or_insert((error.code(), error.origin()));
+    }
+
+    /// The vendor's answer ended before its finish, which the caller is told by `error`.
+    pub(crate) fn cut_short(&self, error: &Error) {
+        let learnt = &mut self.state().learnt;
+        if learnt.failure.is_none() {
+            learnt.failure = Some((error.code(), error.origin()));
+            learnt.cut_short = true;
+        }
     }
 
     /// The status that the caller gets.

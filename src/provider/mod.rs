@@ -4,6 +4,7 @@
 //! a vendor never imports another.
 
 pub mod anthropic;
+pub mod codec;
 pub mod echo;
 mod gallery;
 pub mod gemini;

@@ -12,7 +12,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 use http_body::Body;
 
-use crate::base::error::{Code, Error};
+use crate::base::error::{Code, Error, Origin};
+use crate::base::log;
 use crate::base::store_future::StoreFuture;
 use crate::http::body::{CallBody, ResponseBody};
 use crate::http::fetch::Fetch;
@@ -40,6 +41,16 @@ pub(super) struct Trip<C: VendorClient> {
     pub(super) headers: HeaderMap,
     pub(super) dropped: Vec<&'static str>,
     pub(super) drain: Option<Drain>,
+}
+
+impl<C: VendorClient> Trip<C> {
+    /// The request has failed: its books and its operator are told.
+    fn fail(&self, error: &Error) {
+        self.meter.fail(error);
+        if error.origin() == Origin::Provider {
+            log::vendor_failed(self.reply.request_id(), error);
+        }
+    }
 }
 
 /// The future of [`ProviderRouteService`](super::ProviderRouteService).
@@ -217,7 +228,7 @@ impl<C: VendorClient> Future for RouteFuture<C> {
                 self.step = Step::Done;
                 match self.trip.take() {
                     Some(trip) => {
-                        trip.meter.fail(&error);
+                        trip.fail(&error);
                         trip.reply.error(&error)
                     }
                     None => Response::new(ResponseBody::reply(Bytes::new())),
@@ -249,10 +260,10 @@ async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Trip<C>
         Ok(Step::Priming) => trip.pump.drain().await,
         Ok(Step::Fault { parts, mut body, mut read }) => {
             std::future::poll_fn(|cx| poll_collect(&mut body, &mut read, cx)).await;
-            trip.meter.fail(&trip.target.codec.fault(parts.status, &parts.headers, &read));
+            trip.fail(&trip.target.codec.fault(parts.status, &parts.headers, &read));
         }
         Ok(_) => {}
-        Err(error) => trip.meter.fail(&error),
+        Err(error) => trip.fail(&error),
     }
 }
 

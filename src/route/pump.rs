@@ -27,13 +27,15 @@ pub(super) struct Pump<B> {
     meter: Meter,
     clock: Arc<dyn Clock>,
     over: bool,
-    /// Whether bytes have been given out.
+    /// Whether the caller was given anything.
     begun: bool,
+    /// The request of the next step.
+    next: Option<Request<CallBody>>,
 }
 
 impl<B: VendorBody> Pump<B> {
     pub(super) fn new(decoder: Box<dyn Decoder>, meter: Meter, clock: Arc<dyn Clock>) -> Self {
-        Self { body: None, decoder, output: Output::default(), meter, clock, over: false, begun: false }
+        Self { body: None, decoder, output: Output::default(), meter, clock, over: false, begun: false, next: None }
     }
 
     /// Begins a step with the vendor's answer to it. Gives the head of the caller's answer, should it be the last.
@@ -46,7 +48,7 @@ impl<B: VendorBody> Pump<B> {
 
     /// The request of the next step, once all of this one has been read.
     pub(super) fn next_request(&mut self) -> Option<Request<CallBody>> {
-        if self.begun { None } else { self.decoder.next_request() }
+        self.next.take()
     }
 
     /// Ends a step that failed. Where the exchange cannot go on without it, the error comes back, and is in the meter.
@@ -60,6 +62,9 @@ impl<B: VendorBody> Pump<B> {
             self.decoder.stumbled(error, &mut self.output)
         };
         self.inform();
+        if result.is_ok() {
+            self.next = self.decoder.next_request();
+        }
         result.inspect_err(|error| self.meter.fail(error))
     }
 
@@ -76,6 +81,10 @@ impl<B: VendorBody> Pump<B> {
             }
             let step = ready!(self.poll_step(cx));
             self.inform();
+            let step = match step {
+                Ok(()) if self.over && self.next.is_none() && !self.output.is_complete() => Err(self.cut_short()),
+                step => step,
+            };
             if let Err(error) = step {
                 // What was whole before the vendor stumbled stays whole.
                 if self.output.is_complete() {
@@ -113,9 +122,25 @@ impl<B: VendorBody> Pump<B> {
             None => {
                 self.over = true;
                 self.body = None;
-                self.decoder.finish(&mut self.output)
+                let finished = self.decoder.finish(&mut self.output);
+                if finished.is_ok() && !self.begun {
+                    self.next = self.decoder.next_request();
+                }
+                finished
             }
         })
+    }
+
+    /// Clients do not notice that an answer ended before its finish: it must be said. One that never began has failed.
+    fn cut_short(&self) -> Error {
+        let error = Error::provider(
+            Code::ProviderError,
+            "The vendor's answer ended before it was finished. Try again, or name another model.",
+        );
+        if self.begun || self.output.has_frames() {
+            self.meter.cut_short(&error);
+        }
+        error
     }
 
     fn inform(&self) {

@@ -4,8 +4,13 @@ use serde_json::Value;
 
 use crate::domain::usage::Usage;
 
-/// Reads a `usage` object. `None` where it is none, or all zeros: some servers send those before they know.
+/// Reads a `usage` object. `None` where it is none, where a count is no count (negative, a text), or where all are zero:
+/// some servers send those before they know.
 pub(super) fn read(value: &Value) -> Option<Usage> {
+    const COUNTS: [&str; 4] = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"];
+    if COUNTS.iter().filter_map(|key| value.get(key)).any(|count| !count.is_u64() && !count.is_null()) {
+        return None;
+    }
     let count =
         |path: &[&str]| path.iter().try_fold(value, |at, key| at.get(key)).and_then(Value::as_u64).filter(|n| *n > 0);
     let first = |paths: &[&[&str]]| paths.iter().find_map(|path| count(path)).unwrap_or(0);
@@ -119,13 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_zeros_are_no_report() {
+    fn nothing_zeros_and_what_is_no_count_are_no_report() {
         for text in [
             "null",
             "{}",
             "[]",
             r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#,
             r#"{"prompt_tokens":-1}"#,
+            r#"{"prompt_tokens":-1,"completion_tokens":9}"#,
+            r#"{"prompt_tokens":21,"completion_tokens":"9"}"#,
+            r#"{"prompt_tokens":1e30,"completion_tokens":9}"#,
         ] {
             assert_eq!(usage(text), None, "{text}");
         }
