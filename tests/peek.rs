@@ -297,3 +297,12 @@ proptest! {
         prop_assert_eq!(&peek(&pieces), &whole);
     }
 }
+
+#[test]
+fn pictures_to_work_from_are_parts_and_their_base64_is_no_text() {
+    let body = r#"{"prompt":"a","image":"data:image/png;base64,AAAA","images":[{"image_url":"https://a"},"https://b"],"mask":null}"#;
+    let facts = peek(&[Bytes::from_static(body.as_bytes())]).unwrap();
+    assert_eq!((facts.media_parts, facts.media_bytes), (3, 26));
+    let facts = peek(&[Bytes::from_static(br#"{"images":[{"file_id":"f"}]}"#)]).unwrap();
+    assert_eq!(facts.unbounded.as_deref(), Some("file_id"));
+}

@@ -73,11 +73,54 @@ impl StdError for PrivateAddress {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
+    use tower::ServiceExt;
+
+    use crate::http::fetch::ContentHosts;
 
     #[tokio::test]
     async fn a_name_that_leads_inside_is_not_resolved() {
         let refused = PublicOnly::new().call("localhost".parse().unwrap()).await;
         assert!(refused.unwrap_err().is::<PrivateAddress>());
+    }
+
+    #[tokio::test]
+    async fn the_client_dials_inside_only_where_the_operator_named_the_host() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let named = format!("127.0.0.1:{port}");
+        let fetch = |hosts: ContentHosts, url: String| async move {
+            let request = hosts.get(&url).unwrap();
+            crate::client::HyperClient::new().oneshot(request).await.map(drop)
+        };
+        // The vendor's list may hold a name that leads inside; the address tells.
+        let inside = fetch(ContentHosts::new(&["localhost"], Arc::new([])), "https://localhost/x".to_owned()).await;
+        let error: &(dyn StdError + 'static) = &**inside.as_ref().unwrap_err();
+        let refused = std::iter::successors(Some(error), |error| error.source()).any(|e| e.is::<PrivateAddress>());
+        assert!(refused.unwrap_err().is::<PrivateAddress>());
+    }
+
+    #[tokio::test]
+    async fn the_client_dials_inside_only_where_the_operator_named_the_host() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let named = format!("127.0.0.1:{port}");
+        let fetch = |hosts: ContentHosts, url: String| async move {
+            let request = hosts.get(&url).unwrap();
+            crate::client::HyperClient::new().oneshot(request).await.map(drop)
+        };
+        // The vendor's list may hold a name that leads inside; the address tells.
+        let inside = fetch(ContentHosts::new(&["localhost"], Arc::new([])), "https://localhost/x".to_owned()).await;
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&**inside.as_ref().unwrap_err());
+        let refused =
+            std::iter::from_fn(|| cause.inspect(|error| cause = error.source())).any(|e| e.is::<PrivateAddress>());
+        assert!(refused, "{inside:?}");
+
+        let url = format!("http://{named}/x");
+        let asked = tokio::spawn(fetch(ContentHosts::new(&[], Arc::new([named])), url));
+        assert!(listener.accept().await.is_ok(), "the operator's own host is dialled");
+        asked.abort();
     }
 
     #[test]

@@ -66,9 +66,9 @@ fn play(exchange: Exchange, answers: &[Result<&str, Code>]) -> (Result<Vec<u8>, 
         decoder.head(&Response::new(()).into_parts().0).unwrap();
         let step = match answer {
             Ok(body) => {
-                let pieces = body.as_bytes().chunks(2);
-                let pushed = pieces.map(|piece| decoder.push(Bytes::copy_from_slice(piece), &mut out)).collect();
-                Result::and_then(pushed, |()| decoder.finish(&mut out))
+                let mut pieces = body.as_bytes().chunks(2);
+                let pushed = pieces.try_for_each(|piece| decoder.push(Bytes::copy_from_slice(piece), &mut out));
+                pushed.and_then(|()| decoder.finish(&mut out))
             }
             Err(code) => Err(Error::provider(*code, "The vendor failed.")),
         };

@@ -73,10 +73,10 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>) -> Result<E
     let dropped = request.ignored(honoured);
     let mut warnings: Vec<_> = dropped.iter().filter_map(|field| left_out(field)).collect();
     let found = request.size.and_then(|size| nearest(size, RATIOS, |(_, shape)| *shape));
-    if let (Some(size), Some((ratio, shape))) = (request.size, found) {
-        if !shape.is_like(size) {
-            warnings.push(format!("\"size\" {size} was made as {ratio}, the nearest that this model has."));
-        }
+    if let (Some(size), Some((ratio, shape))) = (request.size, found)
+        && !shape.is_like(size)
+    {
+        warnings.push(format!("\"size\" {size} was made as {ratio}, the nearest that this model has."));
     }
     let body = Body {
         instances: [Instance { prompt: &request.prompt }],

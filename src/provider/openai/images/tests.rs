@@ -174,7 +174,7 @@ const FORM: &str = "--x y\r\nContent-Disposition: form-data; name=\"image[]\"; f
 #[test]
 fn a_form_goes_on_with_its_files_shared_and_its_texts_spliced() {
     let body = Bytes::from_static(FORM.as_bytes());
-    let facts = multipart::read(&[body.clone()], "multipart/form-data; boundary=\"x y\"").unwrap();
+    let facts = multipart::read(std::slice::from_ref(&body), "multipart/form-data; boundary=\"x y\"").unwrap();
     let call = Call::new(Endpoint::ImageEdits, facts, Segments::from(body.clone()), None);
     let exchange = OpenAi::new(Dialect::OpenAi).encode(&call, &target(Dialect::OpenAi, "gpt-image-1")).unwrap();
     assert_eq!(exchange.dropped, ["seed"]);
