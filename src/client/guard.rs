@@ -77,6 +77,7 @@ mod tests {
 
     use tower::ServiceExt;
 
+    use crate::client::HyperClient;
     use crate::http::fetch::ContentHosts;
 
     #[tokio::test]
@@ -87,38 +88,19 @@ mod tests {
 
     #[tokio::test]
     async fn the_client_dials_inside_only_where_the_operator_named_the_host() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let named = format!("127.0.0.1:{port}");
-        let fetch = |hosts: ContentHosts, url: String| async move {
-            let request = hosts.get(&url).unwrap();
-            crate::client::HyperClient::new().oneshot(request).await.map(drop)
-        };
-        // The vendor's list may hold a name that leads inside; the address tells.
-        let inside = fetch(ContentHosts::new(&["localhost"], Arc::new([])), "https://localhost/x".to_owned()).await;
-        let error: &(dyn StdError + 'static) = &**inside.as_ref().unwrap_err();
-        let refused = std::iter::successors(Some(error), |error| error.source()).any(|e| e.is::<PrivateAddress>());
-        assert!(refused.unwrap_err().is::<PrivateAddress>());
-    }
+        // A vendor's name may lead inside; the address tells.
+        let vendors = ContentHosts::new(&["localhost"], Arc::new([]));
+        let error = HyperClient::new().oneshot(vendors.get("https://localhost/x").unwrap()).await.unwrap_err();
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&*error);
+        while let Some(inner) = cause.filter(|error| !error.is::<PrivateAddress>()) {
+            cause = inner.source();
+        }
+        assert!(cause.is_some(), "{error:?}");
 
-    #[tokio::test]
-    async fn the_client_dials_inside_only_where_the_operator_named_the_host() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let named = format!("127.0.0.1:{port}");
-        let fetch = |hosts: ContentHosts, url: String| async move {
-            let request = hosts.get(&url).unwrap();
-            crate::client::HyperClient::new().oneshot(request).await.map(drop)
-        };
-        // The vendor's list may hold a name that leads inside; the address tells.
-        let inside = fetch(ContentHosts::new(&["localhost"], Arc::new([])), "https://localhost/x".to_owned()).await;
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(&**inside.as_ref().unwrap_err());
-        let refused =
-            std::iter::from_fn(|| cause.inspect(|error| cause = error.source())).any(|e| e.is::<PrivateAddress>());
-        assert!(refused, "{inside:?}");
-
-        let url = format!("http://{named}/x");
-        let asked = tokio::spawn(fetch(ContentHosts::new(&[], Arc::new([named])), url));
+        let host = listener.local_addr().unwrap().to_string();
+        let request = ContentHosts::new(&[], Arc::new([host.clone()])).get(&format!("http://{host}/x")).unwrap();
+        let asked = tokio::spawn(HyperClient::new().oneshot(request));
         assert!(listener.accept().await.is_ok(), "the operator's own host is dialled");
         asked.abort();
     }
