@@ -149,7 +149,38 @@ async fn audio_uploads_have_a_bound_of_their_own() {
         request.body(pieces(vec![Bytes::from(vec![b'-'; len])])).unwrap()
     };
     assert_eq!(refused(&layer, upload(20)).await.1, "invalid_parameter");
-    assert_eq!(refused(&layer, upload(21)).await.1, "request_too_large");
+    let (_, code, param) = refused(&layer, upload(21)).await;
+    assert_eq!((code.as_str(), param.as_str()), ("request_too_large", Some("file")));
+}
+
+fn recording(parts: &str) -> Request<Full<Bytes>> {
+    let body = format!("{parts}--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n");
+    let request = Request::post("/v1/audio/transcriptions").header("content-type", "multipart/form-data; boundary=b");
+    request.body(Full::new(body.into())).unwrap()
+}
+
+fn file(disposition: &str, content: &str) -> String {
+    format!("--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{content}\r\n")
+}
+
+#[tokio::test]
+async fn an_upload_without_one_recording_is_refused_by_name() {
+    let layer = InspectLayer::new();
+    let named = "name=\"file\"; filename=\"a.mp3\"";
+    for (parts, want) in [
+        (String::new(), "missing_parameter"),
+        (file("name=\"audio\"; filename=\"a.mp3\"", "OggS\0\0\0"), "missing_parameter"),
+        (file(named, ""), "invalid_parameter"),
+        (file(named, "Dear Sir or Madam,"), "invalid_parameter"),
+        (file(named, "%PDF-1.7\n"), "invalid_parameter"),
+        (file("name=\"file\"", "OggS\0\0\0"), "invalid_parameter"),
+        (file(named, "OggS\0\0\0").repeat(2), "invalid_parameter"),
+    ] {
+        let (status, code, param) = refused(&layer, recording(&parts)).await;
+        assert_eq!((status, code.as_str(), param.as_str()), (400, want, Some("file")), "{parts}");
+    }
+    let (head, _) = send(&layer, recording(&file(named, "OggS\0\0\0"))).await;
+    assert_eq!((head.status, head.headers["x-model"].as_bytes()), (StatusCode::OK, &b"whisper-1"[..]));
 }
 
 #[tokio::test]

@@ -306,3 +306,27 @@ fn pictures_to_work_from_are_parts_and_their_base64_is_no_text() {
     let facts = peek(&[Bytes::from_static(br#"{"images":[{"file_id":"f"}]}"#)]).unwrap();
     assert_eq!(facts.unbounded.as_deref(), Some("file_id"));
 }
+
+#[test]
+fn what_the_vendor_would_keep_or_do_on_its_own_is_noted() {
+    let unowned = |body: &str| peek(&[body.to_owned().into()]).unwrap().unowned;
+    for (body, want) in [
+        (r#"{"previous_response_id":"resp_1"}"#, "previous_response_id"),
+        (r#"{"conversation":{"id":"conv_1"}}"#, "conversation"),
+        (r#"{"background":true}"#, "background"),
+        (r#"{"prompt":{"id":"pmpt_1"}}"#, "prompt"),
+        (r#"{"service_tier":"priority","tools":[{"type":"function"},{"type":"web_search"}]}"#, "tools[1].type"),
+        (r#"{"input":[{"role":"user","content":"hi"},{"type":"item_reference","id":"msg_1"}]}"#, "input[1]"),
+        (r#"{"input":[{"id":"msg_1"}]}"#, "input[0]"),
+    ] {
+        assert_eq!(unowned(body).as_deref(), Some(want), "{body}");
+    }
+    for body in [
+        r#"{"previous_response_id":null,"conversation":null,"background":false,"prompt":"a text"}"#,
+        r#"{"tools":[{"type":"function","name":"f"},{"type":"custom","name":"c"}]}"#,
+        r#"{"input":[{"id":"m","role":"assistant","content":[{"type":"output_text","text":"x"}]},{"type":"reasoning","id":"rs_1"}]}"#,
+        r#"{"input":"hi"}"#,
+    ] {
+        assert_eq!(unowned(body), None, "{body}");
+    }
+}

@@ -6,6 +6,7 @@
 //! ```
 
 mod args;
+mod deadline;
 mod demo;
 mod linger;
 mod server;

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -10,7 +12,9 @@ use hyper_util::service::TowerToHyperService;
 use kancy::{Closing, Gateway, HyperClient};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tower::ServiceExt;
 
+use crate::deadline::Deadline;
 use crate::linger::Linger;
 
 /// How long a caller may take for a request's headers.
@@ -58,7 +62,8 @@ pub async fn serve(
         };
         // Without this the end of each stream waits for the caller's delayed ACK, some 40 ms.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(gateway.clone());
+        let service =
+            TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
         let connection = server.serve_connection(TokioIo::new(Linger::new(stream)), service).into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {

@@ -3,21 +3,32 @@
 use std::sync::Arc;
 
 use kancy::config::{StorageUrl, Stores};
-use kancy::{Clock, Config, SqliteOptions, SqliteStore};
+use kancy::{Clock, Config, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 
 /// Opens what the configuration names.
 pub async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Stores, String> {
-    match &config.storage.url {
-        StorageUrl::Memory => Ok(Stores::memory(Arc::clone(clock))),
+    let durable = config.storage.durable;
+    let stores = match &config.storage.url {
+        StorageUrl::Memory => Stores::memory(Arc::clone(clock)),
         StorageUrl::Sqlite(path) => {
             let mut options = SqliteOptions::default();
-            options.durable = config.storage.durable;
+            options.durable = durable;
             let store = SqliteStore::open_with(path, options).map_err(|e| e.to_string())?;
             if store.recovered() > 0 {
                 println!("recovered {} requests that were in flight, posted at what they held", store.recovered());
             }
-            Ok(Stores::sqlite(store, Arc::clone(clock)))
+            Stores::sqlite(store, Arc::clone(clock))
         }
-        _ => Err("storage.url: postgres:// is not available in this build; use \"memory:\"".to_owned()),
+        StorageUrl::Postgres(url) => {
+            let mut options = PostgresOptions::default();
+            options.durable = durable;
+            let store = PostgresStore::connect_with(url.expose(), options).await;
+            Stores::postgres(store.map_err(|e| format!("storage.url: {e}"))?)
+        }
+        _ => return Err("storage.url: this build has no such store".to_owned()),
+    };
+    match &config.storage.quota {
+        Some(url) => stores.with_redis(url.expose()).await.map_err(|e| format!("storage.quota: {e}")),
+        None => Ok(stores),
     }
 }

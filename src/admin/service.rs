@@ -125,7 +125,7 @@ impl Admin {
     /// Notes what was just done.
     pub(super) async fn audit(&self, action: &'static str, target: String, detail: Value) -> Result<(), Error> {
         let entry = AuditEntry {
-            id: new_id("audit_").into(),
+            id: new_id("audit_"),
             time: self.clock.now(),
             actor: "admin".into(),
             action: action.into(),

@@ -1,17 +1,24 @@
 //! From a configuration and its stores to a gateway.
 
 use std::sync::Arc;
+#[cfg(feature = "postgres")]
+use std::sync::Weak;
 
 use crate::admin::{AdminService, AdminStores};
 use crate::auth::AuthLayer;
 use crate::base::clock::Clock;
+#[cfg(feature = "postgres")]
+use crate::base::log;
 use crate::domain::key::KeyRecord;
+use crate::domain::limit::Limit;
 use crate::domain::limit_book::LimitBook;
 use crate::gateway::{Gateway, GatewayBuilder};
 use crate::provider::codec::codec;
 use crate::provider::registry::Registry;
 use crate::provider::traits::Target;
 use crate::store::error::StoreError;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use crate::store::guarded::Guarded;
 use crate::store::keys::{KeyAdmin, KeyStore};
 use crate::store::ledger::{UsageSink, UsageStore};
 use crate::store::memory::alerts::MemoryAlerts;
@@ -20,7 +27,11 @@ use crate::store::memory::keys::MemoryKeys;
 use crate::store::memory::ledger::MemoryLedger;
 use crate::store::memory::limits::MemoryLimits;
 use crate::store::memory::quota::MemoryQuota;
+#[cfg(feature = "postgres")]
+use crate::store::postgres::PostgresStore;
 use crate::store::quota::QuotaStore;
+#[cfg(feature = "redis")]
+use crate::store::redis::RedisQuota;
 #[cfg(feature = "sqlite")]
 use crate::store::sqlite::SqliteStore;
 use crate::store::tables::{AlertStore, AuditStore, LimitStore};
@@ -28,8 +39,9 @@ use crate::store::tables::{AlertStore, AuditStore, LimitStore};
 use super::file_keys::FileKeys;
 use super::{Config, ConfigError};
 
-/// Every store that a gateway needs.
+/// Every store that a gateway needs. Start from those in memory and put your own in their places.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 #[allow(missing_docs, reason = "a store for each trait")]
 pub struct Stores {
     pub keys: Arc<dyn KeyStore>,
@@ -40,6 +52,9 @@ pub struct Stores {
     pub usage: Arc<dyn UsageStore>,
     pub alerts: Arc<dyn AlertStore>,
     pub audit: Arc<dyn AuditStore>,
+    /// Tells of limits that other instances set.
+    #[cfg(feature = "postgres")]
+    shared: Option<Arc<PostgresStore>>,
 }
 
 impl Stores {
@@ -57,6 +72,8 @@ impl Stores {
             usage: ledger,
             alerts,
             audit: Arc::new(MemoryAudit::new()),
+            #[cfg(feature = "postgres")]
+            shared: None,
         }
     }
 }
@@ -76,7 +93,37 @@ impl Stores {
             usage: store.clone(),
             alerts: store.clone(),
             audit: store,
+            #[cfg(feature = "postgres")]
+            shared: None,
         }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Stores {
+    /// Everything in `store`'s database, counters included, shared by all instances on it.
+    pub fn postgres(store: PostgresStore) -> Self {
+        let store = Arc::new(store);
+        Self {
+            keys: store.clone(),
+            key_admin: store.clone(),
+            limits: store.clone(),
+            quota: Arc::new(Guarded::new(store.clone())),
+            sink: store.clone(),
+            usage: store.clone(),
+            alerts: store.clone(),
+            audit: store.clone(),
+            shared: Some(store),
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Stores {
+    /// The same stores with their counters in Redis at `url`, shared by all instances on it.
+    pub async fn with_redis(self, url: &str) -> Result<Self, StoreError> {
+        let quota = RedisQuota::connect(url, Arc::clone(&self.usage)).await?.alerts(Arc::clone(&self.alerts));
+        Ok(Self { quota: Arc::new(Guarded::new(quota)), ..self })
     }
 }
 
@@ -116,9 +163,12 @@ impl Config {
             let key = KeyRecord { created_at: clock.now(), ..key.clone() };
             stores.key_admin.insert(key).await?;
         }
-        let stored = stores.limits.all().await?;
         let book = Arc::new(LimitBook::default());
-        book.load(self.limits.iter().cloned().chain(stored)).map_err(StoreError::unavailable)?;
+        load(&book, &self.limits, &*stores.limits).await?;
+        #[cfg(feature = "postgres")]
+        if let Some(shared) = &stores.shared {
+            tokio::spawn(follow(Arc::downgrade(&book), self.limits.clone(), Arc::clone(shared)));
+        }
         let registry = self.registry().map_err(|e| StoreError::unavailable(e.to_string()))?;
         let keys = FileKeys::<dyn KeyStore>::new(&self.keys, stores.keys);
         let auth = AuthLayer::new(keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
@@ -143,5 +193,24 @@ impl Config {
             builder = builder.admin(AdminService::new(admin.token.clone(), stores, clock));
         }
         Ok(builder)
+    }
+}
+
+/// Puts the file's limits and the stored ones in force.
+async fn load(book: &LimitBook, file: &[Limit], stored: &dyn LimitStore) -> Result<(), StoreError> {
+    let stored = stored.all().await?;
+    book.load(file.iter().cloned().chain(stored)).map_err(StoreError::unavailable)
+}
+
+/// Reads the limits anew whenever another instance may have set some, for as long as the book is in use.
+#[cfg(feature = "postgres")]
+async fn follow(book: Weak<LimitBook>, file: Vec<Limit>, store: Arc<PostgresStore>) {
+    let mut seen = 0;
+    loop {
+        seen = store.limits_changed(seen).await;
+        let Some(book) = book.upgrade() else { return };
+        if let Err(error) = load(&book, &file, &*store).await {
+            log::store_failed("the limits of other instances cannot be read", &error);
+        }
     }
 }

@@ -89,16 +89,17 @@ pub struct UsageRecord {
     /// The vendor did not say; these are bounds or counts of our own.
     pub estimated: bool,
     pub cost: Money,
-    /// What is held while it runs: what recovery posts after a crash. `None` once it ended.
+    /// What is held while it runs: what recovery posts after a crash. Once it ended `None`; or nothing, where it was
+    /// cut before it was admitted.
     pub held: Option<Amounts>,
 }
 
 impl UsageRecord {
-    /// What the record counts against limits: nothing when it was refused, its hold while it runs.
+    /// What the record counts against limits: nothing when it was refused or never admitted, its hold while it runs.
     pub fn amounts(&self) -> Amounts {
         match (self.outcome, self.held) {
             (Some(Outcome::Refused), _) => Amounts::default(),
-            (None, Some(held)) => held,
+            (_, Some(held)) => held,
             _ => Amounts::of_request(&self.usage, self.cost),
         }
     }

@@ -13,7 +13,7 @@ use crate::domain::price::Options;
 use crate::domain::record::Outcome;
 use crate::domain::usage::Usage;
 
-use super::call::Call;
+use super::call::{AudioLength, Call};
 use super::finish::Ended;
 
 /// What is booked for an answer that the caller did not wait for.
@@ -81,6 +81,11 @@ impl Learnt {
         let price = self.terms.as_ref().map(|t| &t.price);
         let prices_input = price.and_then(|p| p.rates(&self.options, 0)).is_some_and(|r| r.input.is_some());
         self.asked = asked(call, prices_input);
+    }
+
+    /// Whether it got past the limits, or nobody asked them.
+    pub(crate) fn was_admitted(&self) -> bool {
+        self.held.is_some() || self.called || self.added != Usage::NONE
     }
 
     /// Makes the books. `complete`: all of the vendor's answer has come. `closing`: the host is going down.
@@ -156,8 +161,7 @@ fn asked(call: &Call, prices_input: bool) -> Usage {
         (_, Modality::Image) => Usage { images: facts.n.as_ref().map_or(1, |n| n.value).max(1), ..Usage::NONE },
         (_, Modality::Video) => Usage { video_seconds: facts.seconds.unwrap_or(1).max(1), ..Usage::NONE },
         (Endpoint::Speech, _) => Usage { characters: facts.input_chars.unwrap_or(1).max(1), ..Usage::NONE },
-        // 128 kbit/s, as compressed speech mostly is.
-        (_, Modality::Voice) => Usage { audio_seconds: facts.body_bytes.div_ceil(16_000).max(1), ..Usage::NONE },
+        (_, Modality::Voice) => Usage { audio_seconds: facts.recording.map_or(1, AudioLength::seconds), ..Usage::NONE },
     };
     if prices_input { units.plus(&tokens) } else { units }
 }

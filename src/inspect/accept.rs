@@ -33,10 +33,34 @@ impl Default for Rules {
 /// What a request's head says of its body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    /// The most bytes that are collected.
-    pub(super) max_bytes: usize,
+    pub(super) bound: Bound,
     /// The model route and how its body is written; `None` for a request that is not inspected.
     route: Option<(Endpoint, Format)>,
+}
+
+/// The most bytes of a body that are collected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    pub(super) max_bytes: usize,
+    /// The field that is nearly all of it.
+    field: Option<&'static str>,
+}
+
+impl Bound {
+    pub(super) const fn of_body(max_bytes: usize) -> Self {
+        Self { max_bytes, field: None }
+    }
+
+    /// What the caller of a larger body is told.
+    pub(super) fn exceeded(self) -> Error {
+        let say = |message| Error::new(Code::RequestTooLarge, message);
+        match (self.field, self.max_bytes) {
+            (Some(field), most) => {
+                say(format!("The upload is larger than {most} bytes: send a shorter file.")).param(field)
+            }
+            (None, most) => say(format!("The body is larger than {most} bytes: shorten it, or give media by URL.")),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,27 +73,31 @@ impl Rules {
     /// Looks at the head, before any byte of the body.
     pub(super) fn plan(&self, head: &request::Parts) -> Result<Plan, Error> {
         let endpoint = Endpoint::of(head.uri.path()).filter(|_| head.method == Method::POST);
-        let max_bytes = match endpoint {
-            Some(Endpoint::Transcriptions | Endpoint::Translations) => self.max_upload_bytes,
-            _ => self.max_body_bytes,
+        let bound = if endpoint.is_some_and(Endpoint::takes_recording) {
+            Bound { max_bytes: self.max_upload_bytes, field: Some("file") }
+        } else {
+            Bound::of_body(self.max_body_bytes)
         };
         let route = match endpoint {
             Some(endpoint) => Some((endpoint, format(endpoint, &head.headers)?)),
             None => None,
         };
         match head.headers.get(CONTENT_LENGTH).map(|length| length.to_str().unwrap_or_default().parse::<u64>()) {
-            Some(Ok(length)) if length > max_bytes as u64 => Err(too_large(max_bytes)),
-            _ => Ok(Plan { max_bytes, route }),
+            Some(Ok(length)) if length > bound.max_bytes as u64 => Err(bound.exceeded()),
+            _ => Ok(Plan { bound, route }),
         }
     }
 
     /// Reads the collected body and puts the `Call` into the extensions.
     pub(super) fn inspect(&self, plan: Plan, head: &mut request::Parts, segments: &Segments) -> Result<(), Error> {
         let Some((endpoint, format)) = plan.route else { return Ok(()) };
-        let facts = match format {
+        let mut facts = match format {
             Format::Json => peek::peek(segments.pieces())?,
             Format::Multipart => multipart::read(segments.pieces(), content_type(&head.headers))?,
         };
+        if endpoint.takes_recording() {
+            facts.read_recording(segments.pieces());
+        }
         let terms = match (&self.catalog, &facts.model) {
             (Some(catalog), Some(model)) => catalog.terms(&model.value),
             _ => None,
@@ -83,6 +111,9 @@ impl Rules {
         }
         if endpoint == Endpoint::ChatCompletions {
             call.facts().require_messages()?;
+        }
+        if endpoint.takes_recording() {
+            call.facts().require_recording()?;
         }
         head.extensions.insert(call);
         Ok(())
@@ -134,7 +165,7 @@ fn format(endpoint: Endpoint, headers: &HeaderMap) -> Result<Format, Error> {
         other => other.ends_with("+json").then_some(Format::Json),
     };
     let taken: &[Format] = match endpoint {
-        Endpoint::Transcriptions | Endpoint::Translations => &[Format::Multipart],
+        endpoint if endpoint.takes_recording() => &[Format::Multipart],
         Endpoint::ImageEdits | Endpoint::Videos => &[Format::Json, Format::Multipart],
         _ => &[Format::Json],
     };
@@ -157,11 +188,6 @@ impl Format {
 /// The content type; text that is no ASCII is none that is known.
 fn content_type(headers: &HeaderMap) -> &str {
     headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"))
-}
-
-pub(super) fn too_large(max_bytes: usize) -> Error {
-    let message = format!("The body is larger than {max_bytes} bytes: shorten it, or give media by URL.");
-    Error::new(Code::RequestTooLarge, message)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use crate::base::error::{Code, Error};
 use crate::http::body::Segments;
 
-use super::accept::too_large;
+use super::accept::Bound;
 
 /// Up to here every piece is kept as it came.
 const FREE_PIECES: usize = 64;
@@ -29,13 +29,13 @@ pin_project! {
         pieces: Vec<Bytes>,
         small: BytesMut,
         bytes: usize,
-        max_bytes: usize,
+        bound: Bound,
     }
 }
 
 impl<B> Collect<B> {
-    pub(super) fn new(body: B, max_bytes: usize) -> Self {
-        Self { body, pieces: Vec::new(), small: BytesMut::new(), bytes: 0, max_bytes }
+    pub(super) fn new(body: B, bound: Bound) -> Self {
+        Self { body, pieces: Vec::new(), small: BytesMut::new(), bytes: 0, bound }
     }
 }
 
@@ -48,8 +48,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if this.body.size_hint().lower() > (*this.max_bytes - *this.bytes) as u64 {
-            return Poll::Ready(Err(too_large(*this.max_bytes)));
+        if this.body.size_hint().lower() > (this.bound.max_bytes - *this.bytes) as u64 {
+            return Poll::Ready(Err(this.bound.exceeded()));
         }
         for _ in 0..FRAMES_A_POLL {
             let piece = match ready!(this.body.as_mut().poll_frame(cx)) {
@@ -62,8 +62,8 @@ where
                     return Poll::Ready(Ok(Segments::new(std::mem::take(this.pieces))));
                 }
             };
-            if piece.len() > *this.max_bytes - *this.bytes {
-                return Poll::Ready(Err(too_large(*this.max_bytes)));
+            if piece.len() > this.bound.max_bytes - *this.bytes {
+                return Poll::Ready(Err(this.bound.exceeded()));
             }
             *this.bytes += piece.len();
             match piece.len() {
@@ -95,7 +95,7 @@ mod tests {
 
     async fn collected(frames: impl Iterator<Item = Bytes>, max_bytes: usize) -> Result<Segments, Error> {
         let frames = frames.map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
-        Collect::new(StreamBody::new(futures_util::stream::iter(frames)), max_bytes).await
+        Collect::new(StreamBody::new(futures_util::stream::iter(frames)), Bound::of_body(max_bytes)).await
     }
 
     #[tokio::test]

@@ -50,7 +50,7 @@ where
         match self.rules.plan(&head) {
             Ok(plan) => {
                 let reading = Reading { inner, rules: self.rules.clone(), plan, head };
-                ResponseFuture::reading(reply, Collect::new(body, plan.max_bytes), reading)
+                ResponseFuture::reading(reply, Collect::new(body, plan.bound), reading)
             }
             Err(error) => ResponseFuture::refused(reply, error, &head),
         }

@@ -342,6 +342,24 @@ async fn the_last_frame_waits_for_the_commit_and_goes_out_even_when_it_fails() {
     }
 }
 
+#[test]
+fn a_caller_who_left_before_admission_is_on_record_and_counts_against_no_limit() {
+    for (is_admitted, want) in [(false, Amounts::default()), (true, Amounts::ONE_REQUEST)] {
+        let spy = Spy::default();
+        let service = metering(&spy).layer(tower::service_fn(|request: Request<()>| {
+            if is_admitted {
+                request.extensions().get::<Meter>().unwrap().hold(Amounts::ONE_REQUEST);
+            }
+            std::future::pending::<Result<Response<Empty<Bytes>>, ()>>()
+        }));
+        let mut future = Box::pin(service.oneshot(chat()));
+        assert!(poll_once(future.as_mut()).is_pending());
+        drop(future);
+        let record = spy.only();
+        assert_eq!((record.outcome, record.amounts()), (Some(Outcome::ClientClosed), want));
+    }
+}
+
 #[tokio::test]
 async fn a_head_without_a_body_waits_for_the_commit() {
     let spy = Spy { durable: true, ..Spy::default() };

@@ -12,6 +12,7 @@ use super::anthropic::Anthropic;
 use super::echo::Echo;
 use super::gemini::Gemini;
 use super::kind::Kind;
+use super::minimax::MiniMax;
 use super::openai::{Dialect, OpenAi};
 use super::traits::{Exchange, Provider, Target};
 
@@ -26,7 +27,8 @@ pub fn codec(kind: Kind) -> Arc<dyn Provider> {
         Kind::Anthropic => Arc::new(Anthropic),
         Kind::Gemini => Arc::new(Gemini),
         Kind::Echo => Arc::new(Echo),
-        Kind::MiniMax | Kind::Kling => Arc::new(Absent(kind)),
+        Kind::MiniMax => Arc::new(MiniMax),
+        Kind::Kling => Arc::new(Absent(kind)),
     }
 }
 

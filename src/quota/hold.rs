@@ -10,10 +10,8 @@ use crate::domain::modality::Modality;
 use crate::domain::model::ModelTerms;
 use crate::domain::price::{Price, Rates};
 use crate::domain::usage::Usage;
-use crate::http::call::{Call, Facts};
+use crate::http::call::{AudioLength, Call, Facts};
 
-/// Bytes of an audio upload that hold at least one second: below what speech codecs are used at (4 kbit/s).
-const BYTES_PER_AUDIO_SECOND: u64 = 500;
 /// The tokens of an image, audio or file part where the model's terms are not known.
 const PART_TOKENS: u64 = 50_000;
 
@@ -166,7 +164,10 @@ impl Request<'_> {
     fn output_bound(&self) -> Option<u64> {
         let ceiling = self.terms.and_then(|t| t.max_output_tokens);
         let facts = self.facts;
-        let asked = [&facts.max_completion_tokens, &facts.max_tokens, &facts.max_output_tokens];
+        let asked = match self.call.endpoint() {
+            Endpoint::Responses => [&facts.max_output_tokens, &None],
+            _ => [&facts.max_completion_tokens, &facts.max_tokens],
+        };
         asked.into_iter().flatten().map(|bound| bound.value).chain(ceiling).min()
     }
 
@@ -176,13 +177,9 @@ impl Request<'_> {
         let files = self.facts.multipart.iter().flat_map(|m| &m.parts).filter(|p| p.filename.is_some());
         let (count, bytes) = files.fold((0u64, 0u64), |(n, bytes), p| (n + 1, bytes + p.content.len() as u64));
         // An image is worth a part whatever its bytes; a recording, no more tokens than bytes.
-        let (count, bytes) = if self.is_audio_upload() { (0, 0) } else { (count, bytes) };
+        let (count, bytes) = if self.call.endpoint().takes_recording() { (0, 0) } else { (count, bytes) };
         let text = self.facts.body_bytes.saturating_sub(self.facts.media_bytes).saturating_sub(bytes);
         text.saturating_add(self.facts.media_parts.max(count).saturating_mul(part))
-    }
-
-    fn is_audio_upload(&self) -> bool {
-        matches!(self.call.endpoint(), Endpoint::Transcriptions | Endpoint::Translations)
     }
 
     /// How long what is made may be; `None` where the request does not say.
@@ -196,7 +193,7 @@ impl Request<'_> {
     /// The most that is used, of each unit that is known.
     fn bound(&self, output_per_choice: Option<u64>) -> Usage {
         let n = self.n();
-        let characters = self.facts.input_chars.unwrap_or(self.facts.body_bytes);
+        let characters = self.facts.input_weight.unwrap_or(self.facts.body_bytes);
         let mut usage = Usage::NONE;
         if self.has_input() {
             // Several pictures are billed as if each had been asked for alone, and some vendors are asked so.
@@ -221,7 +218,7 @@ impl Request<'_> {
                 }
             }
             Endpoint::Transcriptions | Endpoint::Translations => {
-                usage.audio_seconds = self.facts.body_bytes.div_ceil(BYTES_PER_AUDIO_SECOND);
+                usage.audio_seconds = self.facts.recording.map_or(0, AudioLength::seconds);
             }
             Endpoint::ChatCompletions | Endpoint::Responses | Endpoint::Embeddings => {}
         }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use crate::base::error::{Code, Error};
 
+use super::audio_duration::AudioLength;
+
 /// A value and where it stands in the body, as byte offsets over all segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "a value and its place")]
@@ -43,6 +45,8 @@ pub struct Facts {
     pub seconds: Option<u64>,
     /// Characters (Unicode scalar values) of `input`, when it is one string.
     pub input_chars: Option<u64>,
+    /// The same as the strictest vendor counts them: a character of a dense script (three bytes of UTF-8 and more) twice.
+    pub input_weight: Option<u64>,
     pub response_format: Option<String>,
     /// Length of the body in bytes.
     pub body_bytes: u64,
@@ -52,6 +56,9 @@ pub struct Facts {
     pub media_parts: u64,
     /// The first feature without a bound that was seen (`file_id`, `web_search_options`, `tools[0].type`, `service_tier`, …).
     pub unbounded: Option<String>,
+    /// The first thing that the vendor would keep, or do on its own: what only it could bound or tell the owner of
+    /// (`previous_response_id`, `conversation`, `background`, `prompt` by id, `tools[0].type`, `input[0]` by id).
+    pub unowned: Option<String>,
     /// Where the top-level object's opening brace stands.
     pub object_at: usize,
     /// Whether that object has any member.
@@ -60,6 +67,8 @@ pub struct Facts {
     pub nulls: Vec<Located<String>>,
     /// Multipart only: the boundary, and the place of the file's bytes.
     pub multipart: Option<Multipart>,
+    /// Audio uploads only: how long the recording in `file` is, as far as it is one.
+    pub recording: Option<AudioLength>,
 }
 
 impl Facts {

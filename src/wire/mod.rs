@@ -1,11 +1,13 @@
 //! Wire formats that several vendors and routes share.
 
+pub mod audio_duration;
 pub mod base64;
 mod cursor;
 pub(crate) mod data_url;
 pub mod facts;
 pub(crate) mod images;
 pub mod json;
+pub(crate) mod lenient;
 pub mod members;
 pub mod multipart;
 pub(crate) mod openai_chat;

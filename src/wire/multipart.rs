@@ -9,6 +9,7 @@ use memchr::memchr;
 
 use crate::base::error::{Code, Error};
 
+use super::audio_duration;
 use super::cursor::Cursor;
 use super::facts::{Facts, Located, Multipart, Part, wrong};
 use super::json::whole;
@@ -57,6 +58,42 @@ impl Part {
 }
 
 impl Facts {
+    /// Reads how long the uploaded recording is.
+    pub(crate) fn read_recording(&mut self, pieces: &[Bytes]) {
+        self.recording = self.recorded().and_then(|part| audio_duration::of_file(pieces, part.content.clone()));
+    }
+
+    /// Refuses an upload that has not one recording.
+    pub(crate) fn require_recording(&self) -> Result<(), Error> {
+        const KINDS: &str = "flac, mp3, mp4, mpeg, mpga, m4a, ogg, wav or webm";
+        let files = self.files().count();
+        let (code, message) = match (files, self.recorded(), self.recording) {
+            (_, _, Some(_)) => return Ok(()),
+            (0, ..) => (Code::MissingParameter, format!("Send the recording in the form field `file`: {KINDS}.")),
+            (1, Some(part), _) if part.content.is_empty() => {
+                (Code::InvalidParameter, format!("The file in the form field `file` is empty: send {KINDS}."))
+            }
+            (1, Some(_), _) => {
+                (Code::InvalidParameter, format!("The file in the form field `file` is no audio: send {KINDS}."))
+            }
+            (1, None, _) => {
+                (Code::InvalidParameter, "The form field `file` must be a file, with a filename.".to_owned())
+            }
+            _ => (Code::InvalidParameter, "The form field `file` stands twice: send one recording.".to_owned()),
+        };
+        Err(Error::new(code, message).param("file"))
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Part> {
+        self.multipart.iter().flat_map(|layout| &layout.parts).filter(|part| part.name == "file")
+    }
+
+    /// The one part that may be the recording.
+    fn recorded(&self) -> Option<&Part> {
+        let mut files = self.files();
+        files.next().filter(|part| part.filename.is_some() && files.next().is_none())
+    }
+
     fn field(&mut self, field: &'static str, value: String) -> Result<(), Error> {
         let count = |must| whole(&value).filter(|n| *n > 0).ok_or_else(|| wrong(field, must));
         match field {

@@ -133,6 +133,21 @@ impl Peek<'_> {
                 self.scan.skip()?;
             }
             "service_tier" => self.service_tier()?,
+            "previous_response_id" | "conversation" => {
+                self.unowned(key);
+                self.scan.skip()?;
+            }
+            "background" => {
+                if self.scan.value()? != b'f' {
+                    self.unowned(key);
+                }
+                self.scan.skip()?;
+            }
+            // In an object it names a template that is kept at the vendor; elsewhere it is a text.
+            "prompt" if self.scan.value()? == b'{' => {
+                self.unowned(key);
+                self.scan.skip()?;
+            }
             // A format in an object, as chat has it, is the vendor's matter.
             "response_format" if self.scan.value()? == b'"' => {
                 self.facts.response_format = self.text("response_format")?.map(|t| t.value);
@@ -255,6 +270,11 @@ impl Peek<'_> {
     /// Notes the first feature that has no bound.
     fn unbounded(&mut self, feature: impl Into<String>) {
         self.facts.unbounded.get_or_insert_with(|| feature.into());
+    }
+
+    /// Notes the first thing that only the vendor has a hold of.
+    fn unowned(&mut self, thing: impl Into<String>) {
+        self.facts.unowned.get_or_insert_with(|| thing.into());
     }
 
     /// Goes past a value of the wrong type, and notes it.

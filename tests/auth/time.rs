@@ -94,6 +94,6 @@ async fn an_old_secret_opens_until_its_grace_ends_and_the_cache_does_not_prolong
     assert!(setup.seen.lock().unwrap().iter().all(|(caller, _)| caller.key_id() == old.id.as_str()));
 
     setup.keys.held.rotate(&old.id, KeyDigest::from_bytes([0; 32]), end, end).await.unwrap();
-    setup.ask_as(&old).await.is(401, "invalid_api_key");
+    setup.ask_as(&old).await.is(401, "key_revoked");
     setup.ask_as(&new).await.is(401, "key_revoked");
 }

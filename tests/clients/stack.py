@@ -13,11 +13,12 @@ import threading
 
 from vendor import Vendor
 from vendors_abroad import Anthropic, Gemini
+from vendors_voice import MiniMax
 
 ADMIN = "admin-token-of-the-client-tests"
 
 
-def config(vendor: str, anthropic: str, gemini: str, keys: dict) -> str:
+def config(vendor: str, anthropic: str, gemini: str, minimax: str, keys: dict) -> str:
     """One workspace, one key for all models, and keys that meet each refusal."""
     lines = [f"""
 [storage]
@@ -40,6 +41,19 @@ api_key = "anthropic-secret"
 kind = "gemini"
 base_url = "{gemini}"
 api_key = "gemini-secret"
+[providers.minimax]
+kind = "minimax"
+base_url = "{minimax}"
+api_key = "minimax-secret"
+[models."minimax-tts"]
+provider = "minimax"
+upstream = "speech-2.8-hd"
+modality = "voice"
+price = {{ per_character = "0.0001" }}
+[models."gpt-4o-transcribe"]
+provider = "openai"
+modality = "voice"
+price = {{ input = "2.50", output = "10.00" }}
 [models."text-embedding-3-small"]
 provider = "openai"
 modality = "embedding"
@@ -79,7 +93,7 @@ per = "day"
 
 def main() -> int:
     gateway, command = sys.argv[1], sys.argv[sys.argv.index("--") + 1 :]
-    vendors = [stand.start() for stand in (Vendor, Anthropic, Gemini)]
+    vendors = [stand.start() for stand in (Vendor, Anthropic, Gemini, MiniMax)]
     keys = {}
     for name in ("wide", "narrow", "rated", "capped", "daily"):
         minted = subprocess.run([gateway, "--mint-key", "test"], capture_output=True, text=True, check=True).stdout

@@ -6,6 +6,8 @@ import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import vendors_voice
+
 USAGE = {"prompt_tokens": 21, "completion_tokens": 9, "total_tokens": 30, "prompt_tokens_details": {"cached_tokens": 4}}
 KNOWN = {"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "n", "tools",
          "tool_choice", "parallel_tool_calls", "response_format", "seed", "stop", "user", "metadata", "store", "logprobs"}
@@ -61,6 +63,8 @@ class Vendor(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.headers.get("authorization") != "Bearer sk-upstream-secret":
             return self.refuse("Incorrect API key provided: sk-wrong.", code="invalid_api_key", status=401)
+        if self.path in vendors_voice.ROUTES:
+            return vendors_voice.ROUTES[self.path](self, body)
         request = json.loads(body)
         fault = FAULTS.get(request.get("model"))
         if fault:

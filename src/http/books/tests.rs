@@ -4,7 +4,7 @@ use crate::domain::price::{Price, Rates};
 
 use super::*;
 use crate::http::body::Segments;
-use crate::http::call::{Facts, Located};
+use crate::http::call::{AudioLength, Facts, Located};
 use crate::http::meter::Meter;
 
 fn terms(rates: Rates) -> Arc<ModelTerms> {
@@ -111,7 +111,7 @@ fn media_requests_are_never_nothing_either() {
     assert_eq!(images, Usage { images: 3, ..Usage::NONE });
     let speech = of(Endpoint::Speech, Facts { input_chars: Some(12), ..Facts::default() });
     assert_eq!(speech, Usage { characters: 12, ..Usage::NONE });
-    let heard = of(Endpoint::Transcriptions, Facts { body_bytes: 32_001, ..Facts::default() });
+    let heard = of(Endpoint::Transcriptions, Facts { recording: Some(AudioLength::AtMost(3)), ..Facts::default() });
     assert_eq!(heard, Usage { audio_seconds: 3, ..Usage::NONE });
 }
 

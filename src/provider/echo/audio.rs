@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::base::error::{Code, Error};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::usage::Usage;
-use crate::http::call::Call;
+use crate::http::call::{AudioLength, Call};
 
 use super::{Answer, body, event, invalid, missing};
 
@@ -15,7 +15,7 @@ const RATE: usize = 24_000;
 /// A character takes 20 ms; nothing takes longer than five seconds.
 const SAMPLES_A_CHARACTER: usize = RATE / 50;
 const MOST_SAMPLES: usize = 5 * RATE;
-/// What a second of a compressed recording takes, roughly.
+/// What a second of a compressed recording takes, roughly: for files that do not tell how long they are.
 const BYTES_A_SECOND: u64 = 32_000;
 
 /// `/v1/audio/speech`: a WAV whatever was asked for, as its content type says; raw samples for `pcm`.
@@ -67,7 +67,10 @@ pub(super) fn transcription(call: &Call) -> Result<Answer, Error> {
     let form = form.ok_or_else(|| invalid("file", "sent as a file of multipart/form-data"))?;
     let file = form.parts.iter().find(|part| part.name == "file").ok_or_else(|| missing("file"))?;
     let bytes = file.content.len() as u64;
-    let seconds = bytes.div_ceil(BYTES_A_SECOND).max(1);
+    let seconds = match call.facts().recording {
+        Some(AudioLength::Told(seconds)) => seconds,
+        _ => bytes.div_ceil(BYTES_A_SECOND).max(1),
+    };
     let text = format!("Heard {bytes} bytes.");
     let usage = Usage { audio_seconds: seconds, ..Usage::NONE };
     let told = json!({"type": "duration", "seconds": seconds});

@@ -198,3 +198,7 @@ fn read(body: &Bytes) -> Result<Taken, Error> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod tests;

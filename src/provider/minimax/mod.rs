@@ -1,8 +1,19 @@
-//! MiniMax behind `/v1/images/generations`, by `image_generation`.
+//! MiniMax behind `/v1/audio/speech`, by `t2a_v2`, and `/v1/images/generations`, by `image_generation`.
 //!
 //! MiniMax answers 200 whatever happens: `base_resp.status_code` tells, and `fault` says what it means.
 //!
-//! # What becomes of a field
+//! # What becomes of a field of `/v1/audio/speech`
+//!
+//! | field | |
+//! |---|---|
+//! | `input` | at most 10,000 characters |
+//! | `voice` | OpenAI's six first names are MiniMax's nearest; every other name or id goes on |
+//! | `response_format` | mp3, pcm (24 kHz, 16 bits, one channel), flac, wav; opus and aac are 400 |
+//! | `speed` | 0.5 to 2; below and above, the nearest of these |
+//! | `stream_format` | both |
+//! | `instructions` | left out, and said so |
+//!
+//! # What becomes of a field of `/v1/images/generations`
 //!
 //! | field | |
 //! |---|---|
@@ -17,6 +28,8 @@
 
 mod fault;
 mod image;
+mod sound;
+mod speech;
 
 #[cfg(test)]
 mod tests;
@@ -47,11 +60,12 @@ impl Provider for MiniMax {
     }
 
     fn supports(&self, endpoint: Endpoint) -> bool {
-        matches!(endpoint, Endpoint::ImageGenerations | Endpoint::ImageEdits)
+        matches!(endpoint, Endpoint::Speech | Endpoint::ImageGenerations | Endpoint::ImageEdits)
     }
 
     fn encode(&self, call: &Call, target: &Target) -> Result<Exchange, Error> {
         match call.endpoint() {
+            Endpoint::Speech => speech::encode(call, target),
             Endpoint::ImageGenerations | Endpoint::ImageEdits => image::encode(call, target),
             other => {
                 let message = format!("Models of kind minimax do not answer {}.", other.path());

@@ -92,6 +92,10 @@ impl Dialect {
             (Endpoint::ImageGenerations, Self::OpenAi | Self::Compatible | Self::Ark)
             | (Endpoint::ImageEdits, Self::Ark) => Some("/images/generations"),
             (Endpoint::ImageEdits, Self::OpenAi | Self::Compatible) => Some("/images/edits"),
+            (Endpoint::Responses, Self::OpenAi | Self::Compatible) => Some("/responses"),
+            (Endpoint::Speech, Self::OpenAi | Self::Compatible) => Some("/audio/speech"),
+            (Endpoint::Transcriptions, Self::OpenAi | Self::Compatible) => Some("/audio/transcriptions"),
+            (Endpoint::Translations, Self::OpenAi | Self::Compatible) => Some("/audio/translations"),
             _ => None,
         }
     }

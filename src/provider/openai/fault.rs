@@ -56,9 +56,14 @@ const NAMED: &[(&str, Code)] = &[
     ("riskdetection", Policy),
     ("contentfilter", Policy),
     ("contentpolicy", Policy),
+    ("biopolicy", Policy),
     ("moderationblocked", Policy),
     ("contextlength", TooLong),
     ("contextwindow", TooLong),
+    ("imagefile", Parameter),
+    ("imagetoo", Parameter),
+    ("imageparse", Parameter),
+    ("downloadimage", Parameter),
 ];
 
 /// Parts of a message in lower case, for vendors whose codes say too little.

@@ -4,14 +4,31 @@
 //! Nothing is translated. The caller's bytes go to the vendor as they came, with splices for what that vendor does
 //! otherwise; the vendor's bytes go back as they came, and usage is read on the side. What sets the vendors apart is one
 //! row each in [`Dialect`]; what their errors mean is one table in `fault`.
+//!
+//! | route | what is spliced, and what is refused |
+//! |---|---|
+//! | chat | model, bound, `stream_options`, and the quirks of the dialect |
+//! | responses | model, bound, `store` as false; what the vendor would keep or run on its own is 400 |
+//! | speech | model; a text that OpenAI would not speak is 400 |
+//! | transcriptions, translations | the content of the form's `model` part; the recording goes on in the pieces that came |
+//! | embeddings | model |
+//! | images | see `images` |
+//!
+//! Voice is billed by what its model has a price for: tokens as the answer tells them, else characters of the text, or
+//! seconds as the answer or the recording itself tells them.
 
+mod billing;
+mod chunks;
 mod dialect;
+mod events;
 mod fault;
 mod images;
 mod plain;
+mod raw;
 mod request;
 mod stream;
 mod usage;
+mod voice;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +43,12 @@ use crate::http::call::Call;
 
 use super::traits::{Decoder, Exchange, Output, Provider, Target};
 
+use billing::Billing;
+use chunks::Chunks;
 pub use dialect::Dialect;
+use events::TypedEvents;
 use plain::Plain;
+use raw::Raw;
 use stream::Stream;
 
 /// The codec of the OpenAI-shaped vendors.
@@ -66,9 +87,11 @@ impl Provider for OpenAi {
         let (request, dropped) = request::encode(self.dialect, call, target)?;
         let decoder = Answer {
             dialect: self.dialect,
-            asked_stream: call.streams(),
+            endpoint: call.endpoint(),
+            asked: Written::of(call),
             shows_usage: call.wants_usage() || !call.streams(),
-            counts_output: call.endpoint() == Endpoint::ChatCompletions,
+            billing: Billing::of(call, target),
+            sound: voice::sound(call),
             images: None,
             form: None,
         };
@@ -80,39 +103,96 @@ impl Provider for OpenAi {
     }
 }
 
-/// A successful answer: events or one JSON body, as its head says.
-struct Answer {
-    dialect: Dialect,
-    asked_stream: bool,
-    shows_usage: bool,
-    counts_output: bool,
-    /// Of an answer made of pictures: what is counted, and members to put before all others.
-    images: Option<(images::Counts, Bytes)>,
-    form: Option<Form>,
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Events,
+    Json,
+    Text,
+    Sound,
 }
 
-enum Form {
-    Images(Box<images::Stream>),
-    Stream(Box<Stream>),
-    Plain(Box<Plain>),
+impl Written {
+    fn of(call: &Call) -> Self {
+        match call.endpoint() {
+            Endpoint::Speech => Self::Sound,
+            _ if call.streams() => Self::Events,
+            endpoint if endpoint.takes_recording() => match call.facts().response_format.as_deref() {
+                Some("text" | "srt" | "vtt") => Self::Text,
+                _ => Self::Json,
+            },
+            _ => Self::Json,
+        }
+    }
+}
+
+/// Reads one way of writing an answer.
+trait Form: Send + Sync {
+    fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error>;
+
+    fn finish(&mut self, out: &mut Output) -> Result<(), Error>;
+}
+
+/// A successful answer: events, one JSON body, text or sound, as its head says.
+struct Answer {
+    dialect: Dialect,
+    endpoint: Endpoint,
+    asked: Written,
+    shows_usage: bool,
+    billing: Billing,
+    /// The content type of the sound that was asked for.
+    sound: &'static str,
+    /// Of an answer made of pictures: what is counted, and members to put before all others.
+    images: Option<(images::Counts, Bytes)>,
+    form: Option<Box<dyn Form>>,
 }
 
 impl Answer {
     /// The vendor's content type decides; where it says nothing, what was asked for.
-    fn is_stream(&self, content_type: &str) -> Result<bool, Error> {
+    fn written(&self, content_type: &str) -> Result<Written, Error> {
         let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let wrong = |message| Err(Error::provider(Code::ProviderError, message));
         match kind.as_str() {
-            "text/event-stream" => Ok(true),
-            "text/html" => Err(Error::provider(
-                Code::ProviderError,
-                "The provider answered with a web page; its base URL may be wrong.",
-            )),
-            kind if kind.ends_with("json") => Ok(false),
-            _ => Ok(self.asked_stream),
+            "text/event-stream" => Ok(Written::Events),
+            "text/html" => wrong("The provider answered with a web page; its base URL may be wrong."),
+            kind if kind.ends_with("json") => Ok(Written::Json),
+            kind if kind.starts_with("text/") && self.endpoint.takes_recording() => Ok(Written::Text),
+            _ => Ok(self.asked),
         }
     }
 
-    fn form(&mut self) -> Result<&mut Form, Error> {
+    /// The content type that goes out: the vendor's own, where it fits what the answer is.
+    fn content_type(&self, written: Written, said: Option<&HeaderValue>) -> HeaderValue {
+        let text = said.and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+        let (fits, default) = match written {
+            Written::Events => (text.starts_with("text/event-stream"), "text/event-stream; charset=utf-8"),
+            Written::Json => (text.contains("json"), "application/json"),
+            Written::Text => (!text.is_empty(), "text/plain; charset=utf-8"),
+            Written::Sound => (!text.is_empty(), self.sound),
+        };
+        said.filter(|_| fits).cloned().unwrap_or(HeaderValue::from_static(default))
+    }
+
+    fn read(&self, written: Written) -> Box<dyn Form> {
+        let (dialect, billing) = (self.dialect, self.billing);
+        if let Some((counts, first)) = &self.images {
+            return match written {
+                Written::Events => Box::new(images::Stream::new(dialect, *counts)),
+                _ => Box::new(Plain::of_images(dialect, billing, *counts, first.clone())),
+            };
+        }
+        match (written, self.endpoint) {
+            (Written::Events, Endpoint::ChatCompletions | Endpoint::Embeddings) => {
+                Box::new(Stream::new(Chunks::new(dialect, self.shows_usage)))
+            }
+            (Written::Events, endpoint) => Box::new(Stream::new(TypedEvents::new(dialect, endpoint, billing))),
+            (Written::Json, _) => Box::new(Plain::new(dialect, billing)),
+            (Written::Text, _) => Box::new(Raw::new(billing, true)),
+            (Written::Sound, _) => Box::new(Raw::new(billing, false)),
+        }
+    }
+
+    fn form(&mut self) -> Result<&mut Box<dyn Form>, Error> {
         self.form
             .as_mut()
             .ok_or_else(|| Error::new(Code::InternalError, "The answer's head was not read before its body."))
@@ -123,43 +203,25 @@ impl Decoder for Answer {
     fn head(&mut self, vendor: &response::Parts) -> Result<HeaderMap, Error> {
         let content_type = vendor.headers.get(CONTENT_TYPE);
         let text = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let stream = self.is_stream(text)?;
-        let typed = text.to_ascii_lowercase();
-        let says_so = if stream { typed.starts_with("text/event-stream") } else { typed.contains("json") };
-        let default = if stream { "text/event-stream; charset=utf-8" } else { "application/json" };
-        let content_type = content_type.filter(|_| says_so).cloned().unwrap_or(HeaderValue::from_static(default));
-
+        let written = self.written(text)?;
+        if (written, self.endpoint) == (Written::Json, Endpoint::Speech) {
+            return Err(Error::provider(Code::ProviderError, "The provider answered without a sound. Try again."));
+        }
         let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(CONTENT_TYPE, content_type);
-        self.form = Some(if stream {
+        headers.insert(CONTENT_TYPE, self.content_type(written, content_type));
+        if written == Written::Events {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
             headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-            match self.images.take() {
-                Some((counts, _)) => Form::Images(Box::new(images::Stream::new(self.dialect, counts))),
-                None => Form::Stream(Box::new(Stream::new(self.dialect, self.shows_usage))),
-            }
-        } else {
-            Form::Plain(Box::new(match self.images.take() {
-                Some((counts, first)) => Plain::of_images(self.dialect, counts, first),
-                None => Plain::new(self.dialect, self.counts_output),
-            }))
-        });
+        }
+        self.form = Some(self.read(written));
         Ok(headers)
     }
 
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
-        match self.form()? {
-            Form::Images(stream) => stream.push(piece, out),
-            Form::Stream(stream) => stream.push(piece, out),
-            Form::Plain(plain) => plain.push(piece, out),
-        }
+        self.form()?.push(piece, out)
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
-        match self.form()? {
-            Form::Images(stream) => stream.finish(out),
-            Form::Stream(stream) => stream.finish(out),
-            Form::Plain(plain) => plain.finish(out),
-        }
+        self.form()?.finish(out)
     }
 }

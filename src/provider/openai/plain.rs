@@ -9,9 +9,10 @@ use crate::provider::traits::Output;
 use crate::wire::members::{Event, Members};
 use crate::wire::vendor_error::is_truthy;
 
+use super::billing::Billing;
 use super::dialect::Dialect;
 use super::images::Counts;
-use super::{fault, usage};
+use super::{Form, fault, usage};
 
 /// So much of an answer is held back until it is plain that it is none of those errors that come as a success.
 const HELD: usize = 4 * 1024;
@@ -21,7 +22,7 @@ const LONGEST_MEMBER: usize = 64 * 1024;
 
 pub(super) struct Plain {
     dialect: Dialect,
-    counts_output: bool,
+    billing: Billing,
     members: Members,
     /// What came so far; `None` once it has been let go.
     held: Option<Vec<Bytes>>,
@@ -34,7 +35,7 @@ pub(super) struct Plain {
     /// Of an answer made of pictures.
     images: Option<Counts>,
     in_data: bool,
-    /// Bytes that go behind the opening brace.
+    /// Members to put before all others.
     first: Bytes,
 }
 
@@ -42,15 +43,17 @@ pub(super) struct Plain {
 enum Wanted {
     Usage,
     ChoiceUsage,
+    /// How long a recording was, in seconds.
+    Duration,
     Error,
     BaseResp,
 }
 
 impl Plain {
-    pub(super) fn new(dialect: Dialect, counts_output: bool) -> Self {
+    pub(super) fn new(dialect: Dialect, billing: Billing) -> Self {
         Self {
             dialect,
-            counts_output,
+            billing,
             members: Members::new(if dialect.nests_usage() { 3 } else { 1 }),
             held: Some(Vec::new()),
             wanted: None,
@@ -65,55 +68,8 @@ impl Plain {
     }
 
     /// For an answer made of pictures, which are counted; `first` are members to put before all others.
-    pub(super) fn of_images(dialect: Dialect, counts: Counts, first: Bytes) -> Self {
-        Self { images: Some(counts), members: Members::new(3), first, ..Self::new(dialect, false) }
-    }
-
-    pub(super) fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
-        let base = self.members.offset();
-        let (mut at, mut from) = (0, 0);
-        while let Some(event) = self.members.next(&piece, &mut at) {
-            match event {
-                Event::Begin { depth, value_at, .. } => {
-                    let is_text = piece.get(value_at - base) == Some(&b'"');
-                    if self.begin(depth, value_at, is_text) {
-                        from = value_at - base;
-                    }
-                }
-                Event::End { depth, value_end } => {
-                    // A number's end shows in the byte behind it, which may stand in the next piece.
-                    let tail = piece.get(from..value_end.saturating_sub(base)).unwrap_or_default();
-                    self.end(depth, tail, out)?;
-                }
-            }
-        }
-        if let Some((_, bytes)) = &mut self.wanted {
-            bytes.extend_from_slice(&piece[from.min(piece.len())..]);
-            if bytes.len() > LONGEST_MEMBER {
-                self.wanted = None;
-            }
-        }
-        if self.members.is_no_object() {
-            return Err(unreadable());
-        }
-        self.pass(piece, out);
-        if self.members.is_closed() {
-            self.release(out);
-            if let Some(counts) = &self.images {
-                out.report(counts.usage());
-            }
-            out.complete();
-        }
-        Ok(())
-    }
-
-    pub(super) fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
-        // Nothing has gone out of an answer that broke off while it was held back: it can still fail as a whole.
-        if self.held.is_some() && !self.members.is_closed() {
-            return Err(unreadable());
-        }
-        self.release(out);
-        Ok(())
+    pub(super) fn of_images(dialect: Dialect, billing: Billing, counts: Counts, first: Bytes) -> Self {
+        Self { images: Some(counts), members: Members::new(3), first, ..Self::new(dialect, billing) }
     }
 
     /// A member begins: whether it is one to read.
@@ -135,6 +91,7 @@ impl Plain {
         let wanted = match (depth, &*key) {
             (1, "usage") => Wanted::Usage,
             (3, "usage") if self.in_choices && !self.reported => Wanted::ChoiceUsage,
+            (1, "duration") if !self.reported => Wanted::Duration,
             (1, "error") if may_fail && !self.has_choices => Wanted::Error,
             (1, "base_resp") if may_fail => Wanted::BaseResp,
             _ => return false,
@@ -150,16 +107,22 @@ impl Plain {
             return Ok(());
         }
         bytes.extend_from_slice(tail);
+        if let Some(counts) = self.images.as_mut().filter(|_| wanted == Wanted::Usage) {
+            counts.tokens =
+                usage::read_images(&serde_json::from_slice(&bytes).unwrap_or_default()).unwrap_or(counts.tokens);
+            return Ok(());
+        }
+        if matches!(wanted, Wanted::Usage | Wanted::ChoiceUsage) {
+            if let Some(used) = self.billing.told(&serde_json::from_slice(&bytes).unwrap_or_default()) {
+                self.reported |= wanted == Wanted::Usage;
+                out.report(used);
+            }
+            return Ok(());
+        }
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         match wanted {
-            Wanted::Usage if self.images.is_some() => {
-                if let (Some(counts), Some(used)) = (&mut self.images, usage::read_images(&value)) {
-                    counts.tokens = used;
-                }
-            }
-            Wanted::Usage | Wanted::ChoiceUsage => {
-                if let Some(used) = usage::read(&value) {
-                    self.reported |= wanted == Wanted::Usage;
+            Wanted::Duration => {
+                if let Some(used) = self.billing.lasted(&value) {
                     out.report(used);
                 }
             }
@@ -167,7 +130,7 @@ impl Plain {
             Wanted::BaseResp if value.get("status_code").and_then(Value::as_i64).is_some_and(|code| code != 0) => {
                 return Err(self.fault("base_resp", value));
             }
-            Wanted::Error | Wanted::BaseResp => {}
+            _ => {}
         }
         Ok(())
     }
@@ -210,11 +173,61 @@ impl Plain {
 
     /// By our own count: a token is some four bytes.
     fn delivered(&self) -> Usage {
-        if let Some(counts) = &self.images {
-            return counts.usage();
+        match &self.images {
+            Some(counts) => counts.usage(),
+            None => self.billing.delivered(self.passed.div_ceil(4)),
         }
-        let tokens = if self.counts_output { self.passed.div_ceil(4) } else { 0 };
-        Usage { output_tokens: tokens, ..Usage::NONE }
+    }
+}
+
+impl Form for Plain {
+    fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
+        let base = self.members.offset();
+        let (mut at, mut from) = (0, 0);
+        while let Some(event) = self.members.next(&piece, &mut at) {
+            match event {
+                Event::Begin { depth, value_at, .. } => {
+                    let is_text = piece.get(value_at - base) == Some(&b'"');
+                    if self.begin(depth, value_at, is_text) {
+                        from = value_at - base;
+                    }
+                }
+                Event::End { depth, value_end } => {
+                    // A number's end shows in the byte behind it, which may stand in the next piece.
+                    let tail = piece.get(from..value_end.saturating_sub(base)).unwrap_or_default();
+                    self.end(depth, tail, out)?;
+                }
+            }
+        }
+        if let Some((_, bytes)) = &mut self.wanted {
+            bytes.extend_from_slice(&piece[from.min(piece.len())..]);
+            if bytes.len() > LONGEST_MEMBER {
+                self.wanted = None;
+            }
+        }
+        if self.members.is_no_object() {
+            return Err(unreadable());
+        }
+        self.pass(piece, out);
+        if self.members.is_closed() {
+            self.release(out);
+            if let Some(counts) = &self.images {
+                out.report(counts.usage());
+            } else if let Some(used) = self.billing.silent().filter(|_| out.usage().is_none()) {
+                out.report(used);
+            }
+            out.complete();
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
+        // Nothing has gone out of an answer that broke off while it was held back: it can still fail as a whole.
+        if self.held.is_some() && !self.members.is_closed() {
+            return Err(unreadable());
+        }
+        self.release(out);
+        Ok(())
     }
 }
 

@@ -15,9 +15,10 @@ use crate::wire::members::{Event, Members};
 use crate::wire::splice::splice;
 
 use super::dialect::Dialect;
+use super::voice;
 
 /// New bytes for a place of the body; an empty place inserts.
-type Edit = (Range<usize>, Bytes);
+pub(super) type Edit = (Range<usize>, Bytes);
 
 /// The request, and what was left out of it.
 pub(super) fn encode(
@@ -32,11 +33,24 @@ pub(super) fn encode(
         ));
     };
     let mut edits = Edits::new(call, target);
-    if call.endpoint() == Endpoint::ChatCompletions {
-        edits.chat(dialect);
+    match call.endpoint() {
+        Endpoint::ChatCompletions => edits.chat(dialect),
+        Endpoint::Responses => edits.response()?,
+        Endpoint::Speech => voice::check_speech(dialect, call.facts())?,
+        _ => {}
     }
     let (body, dropped) = edits.done();
-    Ok((post(target, path, HeaderValue::from_static("application/json"), body, call.streams())?, dropped))
+    let content_type = match &call.facts().multipart {
+        Some(form) => voice::content_type(form)?,
+        None => HeaderValue::from_static("application/json"),
+    };
+    let accept = match call.endpoint() {
+        Endpoint::Speech => "*/*",
+        _ if call.streams() => "text/event-stream",
+        endpoint if endpoint.takes_recording() => "*/*",
+        _ => "application/json",
+    };
+    Ok((post(target, path, content_type, accept, body)?, dropped))
 }
 
 /// A request to the vendor's `path`, with the gateway's credential and no header of the caller's.
@@ -44,15 +58,15 @@ pub(super) fn post(
     target: &Target,
     path: &str,
     content_type: HeaderValue,
+    accept: &'static str,
     body: Segments,
-    streams: bool,
 ) -> Result<Request<CallBody>, Error> {
     let mut request = Request::new(CallBody::from(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = target.url(path)?;
     let headers = request.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(ACCEPT, HeaderValue::from_static(if streams { "text/event-stream" } else { "application/json" }));
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
     if let Credential::ApiKey(key) = target.credential.credential() {
         headers.insert(AUTHORIZATION, bearer(key.expose())?);
     }
@@ -139,9 +153,11 @@ impl<'a> Edits<'a> {
     pub(super) fn new(call: &'a Call, target: &'a Target) -> Self {
         let mut this =
             Self { call, target, layout: Layout::default(), edits: Vec::new(), cut: Vec::new(), dropped: Vec::new() };
-        if let Some(model) = call.facts().model.as_ref().filter(|model| *model.value != *target.upstream) {
-            this.edits.push((model.at.clone(), serde_json::Value::from(&*target.upstream).to_string().into()));
-        }
+        let model = call.facts().model.as_ref().filter(|model| *model.value != *target.upstream);
+        this.edits.extend(model.and_then(|model| match &call.facts().multipart {
+            Some(form) => voice::model_edit(form, &target.upstream),
+            None => Some((model.at.clone(), serde_json::Value::from(&*target.upstream).to_string().into())),
+        }));
         this
     }
 
@@ -158,6 +174,28 @@ impl<'a> Edits<'a> {
             self.clamp(dialect);
             self.drop_foreign(dialect);
         }
+    }
+
+    /// Nothing is left with the vendor, where no key of ours would guard it, and nothing runs there that has no bound.
+    fn response(&mut self) -> Result<(), Error> {
+        let facts = self.call.facts();
+        if let Some(thing) = &facts.unowned {
+            let message = format!(
+                "What {thing:?} stands for would be kept or run by the provider, where this gateway can neither guard nor bound it: leave it out, and send the whole conversation in \"input\" and functions of your own in \"tools\"."
+            );
+            return Err(Error::new(Code::UnsupportedParameter, message).param(thing.clone()));
+        }
+        match &facts.store {
+            Some(store) if store.value => self.edits.push((store.at.clone(), Bytes::from_static(b"false"))),
+            Some(_) => {}
+            None => self.set("store", "false"),
+        }
+        match (self.call.output_bound(), &facts.max_output_tokens) {
+            (Some(tokens), Some(asked)) => self.edits.push((asked.at.clone(), tokens.to_string().into())),
+            (Some(tokens), None) => self.set("max_output_tokens", &tokens.to_string()),
+            (None, _) => {}
+        }
+        Ok(())
     }
 
     /// Usage is what a stream is billed by: it is asked for whether or not the caller wants to see it.
@@ -183,8 +221,8 @@ impl<'a> Edits<'a> {
         let bound = self.call.output_bound();
         if let Some(tokens) = bound {
             // Both of them, should both stand there: vendors do not agree on which one counts.
-            let places = old.into_iter().chain(new).map(|bound| bound.at.clone());
-            self.edits.extend(places.map(|at| (at, tokens.to_string().into())));
+            let others = old.into_iter().chain(new).filter(|said| said.value != tokens);
+            self.edits.extend(others.map(|said| (said.at.clone(), tokens.to_string().into())));
         }
         match (old, new) {
             (None, None) => {

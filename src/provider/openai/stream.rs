@@ -6,77 +6,68 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::provider::traits::Output;
 use crate::wire::sse::{EventTooLong, SseEvent, SseReader};
-use crate::wire::vendor_error::is_truthy;
 
 use super::dialect::Dialect;
-use super::{fault, usage};
+use super::{Form, fault};
 
-pub(super) struct Stream {
-    dialect: Dialect,
-    /// Whether the caller is to see the usage chunk.
-    shows_usage: bool,
-    reader: SseReader,
-    words: Words,
-    /// A finish or `[DONE]` was seen.
-    finished: bool,
-    chunks: u64,
-    content_bytes: u64,
+/// What the events of one route say.
+pub(super) trait Events: Send + Sync + 'static {
+    /// Whose events they are.
+    fn dialect(&self) -> Dialect;
+
+    /// What this one is; notes on the way what it tells of usage.
+    fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning;
+
+    /// Whether the one that ends the answer was seen.
+    fn is_finished(&self) -> bool;
+
+    /// What has been delivered so far, by our own count.
+    fn delivered(&self) -> Usage;
 }
 
-/// What is looked for in every event.
-struct Words {
-    usage: Finder<'static>,
-    finish: Finder<'static>,
-    error: Finder<'static>,
-    texts: [Finder<'static>; 2],
+pub(super) struct Stream<E> {
+    events: E,
+    reader: SseReader,
+    /// `[DONE]` was seen.
+    done: bool,
 }
 
 /// What an event is to us.
-enum Meaning {
+pub(super) enum Meaning {
     Passes,
     Hidden,
     Fails(Error),
 }
 
-/// The parts of a chunk that matter here.
-#[derive(Deserialize)]
-struct Chunk {
-    #[serde(default)]
-    error: Value,
-    #[serde(default)]
-    usage: Value,
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(default)]
-    finish_reason: Value,
-    #[serde(default)]
-    usage: Value,
-}
-
-impl Stream {
-    pub(super) fn new(dialect: Dialect, shows_usage: bool) -> Self {
-        let words = Words {
-            usage: Finder::new("\"usage\""),
-            finish: Finder::new("\"finish_reason\""),
-            error: Finder::new("\"error\""),
-            // `content` and `reasoning_content`; a tool's `arguments`.
-            texts: [Finder::new("content\":"), Finder::new("\"arguments\":")],
-        };
-        Self { dialect, shows_usage, reader: SseReader::new(), words, finished: false, chunks: 0, content_bytes: 0 }
+impl<E: Events> Stream<E> {
+    pub(super) fn new(events: E) -> Self {
+        Self { events, reader: SseReader::new(), done: false }
     }
 
-    pub(super) fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
+    fn is_finished(&self) -> bool {
+        self.done || self.events.is_finished()
+    }
+
+    fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning {
+        if is_done(event) {
+            self.done = true;
+            out.complete();
+            return Meaning::Passes;
+        }
+        if !is_one_data_line(event.bytes()) && event.name() == Some(b"error") {
+            return Meaning::Fails(fault::of_event(self.events.dialect(), &event.data().unwrap_or_default()));
+        }
+        self.events.read(event, out)
+    }
+}
+
+impl<E: Events> Form for Stream<E> {
+    fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
         self.reader.push(piece.clone());
         let mut run = Run { piece: &piece, range: 0..0 };
         let result = loop {
@@ -92,16 +83,16 @@ impl Stream {
             }
         };
         run.flush(out);
-        out.deliver(self.delivered());
+        out.deliver(self.events.delivered());
         result
     }
 
-    pub(super) fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
+    fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
         if let Some(event) = self.reader.finish().filter(is_whole) {
             match self.read(&event, out) {
                 Meaning::Passes => {
                     without_reconnection(event, out);
-                    if !self.finished {
+                    if !self.is_finished() {
                         // More may follow, to say that the answer is cut: it must not become part of this event.
                         out.write(Bytes::from_static(b"\n\n"));
                     }
@@ -109,84 +100,35 @@ impl Stream {
                 Meaning::Hidden => {}
                 Meaning::Fails(error) => return Err(error),
             }
-            out.deliver(self.delivered());
+            out.deliver(self.events.delivered());
         }
-        if self.finished {
+        if self.is_finished() {
             out.complete();
         }
         Ok(())
     }
-
-    /// By our own count: a token is some four bytes, and a chunk holds at least one.
-    fn delivered(&self) -> Usage {
-        Usage { output_tokens: self.chunks.max(self.content_bytes.div_ceil(4)), ..Usage::NONE }
-    }
-
-    fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning {
-        let bytes = event.bytes();
-        if is_done(event) {
-            self.finished = true;
-            out.complete();
-            return Meaning::Passes;
-        }
-        if !is_one_data_line(bytes) && event.name() == Some(b"error") {
-            return Meaning::Fails(fault::of_event(self.dialect, &event.data().unwrap_or_default()));
-        }
-        let content = self.words.content_bytes(bytes);
-        let mut meaning = Meaning::Passes;
-        if self.words.say_something(bytes) {
-            let data = event.data().unwrap_or_default();
-            if let Ok(chunk) = serde_json::from_slice::<Chunk>(&data) {
-                meaning = self.read_chunk(&chunk, &data, out);
-            }
-        }
-        if content > 0 && matches!(meaning, Meaning::Passes) {
-            self.chunks += 1;
-            self.content_bytes += content;
-        }
-        meaning
-    }
-
-    fn read_chunk(&mut self, chunk: &Chunk, data: &[u8], out: &mut Output) -> Meaning {
-        if is_truthy(&chunk.error) {
-            return Meaning::Fails(fault::of_event(self.dialect, data));
-        }
-        let choices = chunk.choices.as_deref().unwrap_or_default();
-        self.finished |=
-            choices.iter().any(|choice| choice.finish_reason.as_str().is_some_and(|reason| !reason.is_empty()));
-        let nested = || choices.iter().rev().find_map(|choice| usage::read(&choice.usage));
-        if let Some(used) = usage::read(&chunk.usage).or_else(nested) {
-            out.report(used);
-        }
-        if !self.shows_usage && chunk.usage.is_object() && choices.is_empty() {
-            return Meaning::Hidden;
-        }
-        Meaning::Passes
-    }
 }
 
-impl Words {
-    /// Whether a key is there with a value other than null.
-    fn say_something(&self, bytes: &[u8]) -> bool {
-        [&self.usage, &self.finish, &self.error].into_iter().any(|word| {
-            word.find_iter(bytes).any(|at| {
-                let rest = bytes[at + word.needle().len()..].trim_ascii_start();
-                rest.strip_prefix(b":").is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
-            })
+/// Whether one of these words is there, unless as a key whose value is null.
+pub(super) fn says_something(words: &[Finder<'static>], bytes: &[u8]) -> bool {
+    words.iter().any(|word| {
+        word.find_iter(bytes).any(|at| {
+            let rest = bytes[at + word.needle().len()..].trim_ascii_start();
+            rest.strip_prefix(b":").is_none_or(|value| !value.trim_ascii_start().starts_with(b"null"))
         })
-    }
+    })
+}
 
-    /// The length of the texts in a chunk, as they are written.
-    fn content_bytes(&self, bytes: &[u8]) -> u64 {
-        let text = |rest: &[u8]| {
-            let Some(text) = rest.trim_ascii_start().strip_prefix(b"\"") else { return 0 };
-            let mut quotes = memchr::memchr_iter(b'"', text);
-            quotes.find(|at| !is_escaped(&text[..*at])).unwrap_or(text.len())
-        };
-        let lengths =
-            self.texts.iter().flat_map(|word| word.find_iter(bytes).map(|at| text(&bytes[at + word.needle().len()..])));
-        lengths.sum::<usize>() as u64
-    }
+/// The length of the texts that stand behind these words, as they are written.
+pub(super) fn text_len(words: &[Finder<'static>], bytes: &[u8]) -> u64 {
+    let text = |rest: &[u8]| {
+        let Some(text) = rest.trim_ascii_start().strip_prefix(b"\"") else { return 0 };
+        let mut quotes = memchr::memchr_iter(b'"', text);
+        quotes.find(|at| !is_escaped(&text[..*at])).unwrap_or(text.len())
+    };
+    let lengths =
+        words.iter().flat_map(|word| word.find_iter(bytes).map(|at| text(&bytes[at + word.needle().len()..])));
+    lengths.sum::<usize>() as u64
 }
 
 /// Whether what follows these bytes of a string is escaped.

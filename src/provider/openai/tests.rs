@@ -1,6 +1,9 @@
 //! The codec against hand-made answers and, where they are at hand, recorded ones.
 
-use std::path::Path;
+mod responses;
+mod voice;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -201,7 +204,20 @@ struct Seen {
 }
 
 fn decode(dialect: Dialect, request: &str, content_type: Option<&str>, pieces: &[&[u8]]) -> Seen {
-    let mut decoder = OpenAi::new(dialect).encode(&call(request), &target(dialect, "m")).unwrap().decoder;
+    let exchange = OpenAi::new(dialect).encode(&call(request), &target(dialect, "m")).unwrap();
+    let (body, out, failed) = read(exchange, content_type, pieces);
+    Seen {
+        body: String::from_utf8(body).unwrap(),
+        usage: out.usage(),
+        delivered: out.delivered(),
+        complete: out.is_complete(),
+        failed: failed.map(|error| error.code()),
+    }
+}
+
+/// What goes out, what it means, and what it failed with.
+fn read(exchange: Exchange, content_type: Option<&str>, pieces: &[&[u8]]) -> (Vec<u8>, Output, Option<Error>) {
+    let mut decoder = exchange.decoder;
     let mut response = http::Response::new(());
     if let Some(value) = content_type {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
@@ -212,15 +228,9 @@ fn decode(dialect: Dialect, request: &str, content_type: Option<&str>, pieces: &
         pieces.iter().try_for_each(|piece| decoder.push(Bytes::copy_from_slice(piece), &mut out))?;
         decoder.finish(&mut out)
     };
-    let failed = run().err().map(|error| error.code());
-    let body: Vec<u8> = std::iter::from_fn(|| out.next_frame()).flatten().collect();
-    Seen {
-        body: String::from_utf8(body).unwrap(),
-        usage: out.usage(),
-        delivered: out.delivered(),
-        complete: out.is_complete(),
-        failed,
-    }
+    let failed = run().err();
+    let body = std::iter::from_fn(|| out.next_frame()).flatten().collect();
+    (body, out, failed)
 }
 
 const STREAMED: &str = r#"{"model":"m","stream":true}"#;
@@ -313,7 +323,7 @@ fn lines_that_trip_clients_are_left_out_and_every_line_end_passes() {
 
 #[test]
 fn pieces_go_on_as_slices_of_themselves() {
-    let mut stream = Stream::new(Dialect::OpenAi, true);
+    let mut stream = Stream::new(Chunks::new(Dialect::OpenAi, true));
     let piece = Bytes::from_static(CHAT.as_bytes());
     let mut out = Output::default();
     stream.push(piece.clone(), &mut out).unwrap();
@@ -385,15 +395,23 @@ struct Recorded {
     body: Vec<u8>,
 }
 
+fn recorded() -> Option<PathBuf> {
+    let near = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    near.map(|folder| folder.join("shared/conformance/recordings")).find(|folder| folder.is_dir())
+}
+
+/// The recorded exchanges of a vendor whose kind is one of these.
+fn recorded_of(vendor: &str, kinds: &[&str]) -> Vec<Value> {
+    let files = recorded().into_iter().flat_map(|folder| std::fs::read_dir(folder.join(vendor)).unwrap());
+    let read = |file: std::io::Result<std::fs::DirEntry>| -> Value {
+        serde_json::from_str(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap()
+    };
+    files.map(read).filter(|exchange| kinds.iter().any(|kind| exchange["kind"] == *kind)).collect()
+}
+
 /// The recorded answers of the routes served here; none where the recordings are not at hand.
 fn recordings() -> Vec<Recorded> {
-    let Some(folder) = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .map(|folder| folder.join("shared/conformance/recordings"))
-        .find(|folder| folder.is_dir())
-    else {
-        return Vec::new();
-    };
+    let Some(folder) = recorded() else { return Vec::new() };
     let mut found = Vec::new();
     for (vendor, dialect) in [
         ("openai", Dialect::OpenAi),

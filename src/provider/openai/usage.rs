@@ -1,40 +1,88 @@
 //! Usage as the OpenAI-shaped vendors report it.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::domain::usage::Usage;
+use crate::wire::lenient::Lenient;
 
-/// Reads a `usage` object. `None` where it is none, where a count is no count (negative, a text), or where all are zero:
-/// some servers send those before they know.
-pub(super) fn read(value: &Value) -> Option<Usage> {
-    const COUNTS: [&str; 4] = ["prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"];
-    if COUNTS.iter().filter_map(|key| value.get(key)).any(|count| !count.is_u64() && !count.is_null()) {
+type Count = Lenient<IgnoredAny>;
+
+/// A `usage` object: every place in which a vendor puts a count.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Reported {
+    prompt_tokens: Count,
+    input_tokens: Count,
+    completion_tokens: Count,
+    output_tokens: Count,
+    total_tokens: Count,
+    reasoning_tokens: Count,
+    cached_tokens: Count,
+    prompt_cache_hit_tokens: Count,
+    cache_creation_input_tokens: Count,
+    prompt_tokens_details: Lenient<InputDetails>,
+    completion_tokens_details: Lenient<OutputDetails>,
+    /// The names in responses; transcripts tell the details of their one input.
+    input_tokens_details: Lenient<InputDetails>,
+    input_token_details: Lenient<InputDetails>,
+    output_tokens_details: Lenient<OutputDetails>,
+    /// How long a recording was, where that is what is billed.
+    pub(super) seconds: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InputDetails {
+    cached_tokens: Count,
+    cache_write_tokens: Count,
+    cache_creation_input_tokens: Count,
+    image_tokens: Count,
+    audio_tokens: Count,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct OutputDetails {
+    reasoning_tokens: Count,
+    text_tokens: Count,
+    audio_tokens: Count,
+}
+
+/// The first of these places that holds a count above zero.
+fn first(places: &[&Count]) -> u64 {
+    places.iter().find_map(|count| count.number().filter(|n| *n > 0)).unwrap_or(0)
+}
+
+/// What a `usage` value says. `None` where it is no object, where a count is no count (negative, a text), or where all are
+/// zero: some servers send those before they know.
+pub(super) fn read(value: &Lenient<Reported>) -> Option<Usage> {
+    let said = value.object()?;
+    let counts = [&said.prompt_tokens, &said.input_tokens, &said.completion_tokens, &said.output_tokens];
+    if counts.into_iter().any(Lenient::is_no_number) {
         return None;
     }
-    let count =
-        |path: &[&str]| path.iter().try_fold(value, |at, key| at.get(key)).and_then(Value::as_u64).filter(|n| *n > 0);
-    let first = |paths: &[&[&str]]| paths.iter().find_map(|path| count(path)).unwrap_or(0);
-
-    let input = first(&[&["prompt_tokens"], &["input_tokens"]]);
-    let said_output = first(&[&["completion_tokens"], &["output_tokens"]]);
-    let total = first(&[&["total_tokens"]]);
+    let (no_input, no_output) = (InputDetails::default(), OutputDetails::default());
+    let of_input = [&said.prompt_tokens_details, &said.input_tokens_details, &said.input_token_details];
+    let of_input = of_input.into_iter().find_map(Lenient::object).unwrap_or(&no_input);
+    let of_output = [&said.completion_tokens_details, &said.output_tokens_details];
+    let of_output = of_output.into_iter().find_map(Lenient::object).unwrap_or(&no_output);
+    let input = first(&[&said.prompt_tokens, &said.input_tokens]);
+    let said_output = first(&[&said.completion_tokens, &said.output_tokens]);
+    let total = first(&[&said.total_tokens]);
     if input == 0 && said_output == 0 && total == 0 {
         return None;
     }
-    let said_reasoning = first(&[&["completion_tokens_details", "reasoning_tokens"], &["reasoning_tokens"]]);
+    let said_reasoning = first(&[&of_output.reasoning_tokens, &said.reasoning_tokens]);
     // xAI leaves reasoning out of the completion; its total tells.
     let apart = said_reasoning > 0 && total == input.saturating_add(said_output).saturating_add(said_reasoning);
     let output = if apart { said_output.saturating_add(said_reasoning) } else { said_output };
-    let cached = first(&[
-        &["prompt_tokens_details", "cached_tokens"],
-        &["input_tokens_details", "cached_tokens"],
-        &["cached_tokens"],
-        &["prompt_cache_hit_tokens"],
-    ]);
+    let cached = first(&[&of_input.cached_tokens, &said.cached_tokens, &said.prompt_cache_hit_tokens]);
     let cache_write = first(&[
-        &["prompt_tokens_details", "cache_write_tokens"],
-        &["prompt_tokens_details", "cache_creation_input_tokens"],
-        &["cache_creation_input_tokens"],
+        &of_input.cache_write_tokens,
+        &of_input.cache_creation_input_tokens,
+        &said.cache_creation_input_tokens,
     ]);
     let cached = cached.min(input);
     Some(Usage {
@@ -43,20 +91,18 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
         cache_write_tokens: cache_write.min(input - cached),
         output_tokens: output,
         reasoning_tokens: said_reasoning.min(output),
-        image_input_tokens: first(&[
-            &["prompt_tokens_details", "image_tokens"],
-            &["input_tokens_details", "image_tokens"],
-        ]),
-        audio_input_tokens: first(&[&["prompt_tokens_details", "audio_tokens"]]),
-        audio_output_tokens: first(&[&["completion_tokens_details", "audio_tokens"]]),
+        image_input_tokens: first(&[&of_input.image_tokens]),
+        audio_input_tokens: first(&[&of_input.audio_tokens]),
+        audio_output_tokens: first(&[&of_output.audio_tokens]),
         ..Usage::NONE
     })
 }
 
-/// Reads the `usage` of an answer that is made of pictures: output that is not told to be text is image tokens.
-pub(super) fn read_images(value: &Value) -> Option<Usage> {
+/// What the `usage` of an answer that is made of pictures says: output that is not told to be text is image tokens.
+pub(super) fn read_images(value: &Lenient<Reported>) -> Option<Usage> {
     let used = read(value)?;
-    let text = value.pointer("/output_tokens_details/text_tokens").and_then(Value::as_u64).unwrap_or(0);
+    let told = value.object().and_then(|said| said.output_tokens_details.object());
+    let text = told.map_or(0, |details| first(&[&details.text_tokens]));
     let image_output_tokens = used.output_tokens.saturating_sub(text);
     Some(Usage { image_output_tokens, image_input_tokens: used.image_input_tokens.min(used.input_tokens), ..used })
 }
@@ -103,6 +149,25 @@ mod tests {
     }
 
     #[test]
+    fn responses_and_transcripts_tell_the_same_under_names_of_their_own() {
+        let response = r#"{"input_tokens":9,"input_tokens_details":{"cached_tokens":4,"cache_write_tokens":2},
+            "output_tokens":8,"output_tokens_details":{"reasoning_tokens":5},"total_tokens":17}"#;
+        let want = Usage {
+            input_tokens: 9,
+            cached_input_tokens: 4,
+            cache_write_tokens: 2,
+            output_tokens: 8,
+            reasoning_tokens: 5,
+            ..Usage::NONE
+        };
+        assert_eq!(usage(response), Some(want));
+        let transcript = r#"{"type":"tokens","input_tokens":25,"input_token_details":{"text_tokens":4,"audio_tokens":21},
+            "output_tokens":6,"total_tokens":31}"#;
+        let want = Usage { input_tokens: 25, output_tokens: 6, audio_input_tokens: 21, ..Usage::NONE };
+        assert_eq!(usage(transcript), Some(want));
+    }
+
+    #[test]
     fn what_an_image_answer_gives_out_is_image_tokens_but_for_text() {
         let read = |text: &str| read_images(&serde_json::from_str(text).unwrap()).unwrap();
         let plain = read(
@@ -134,6 +199,7 @@ mod tests {
             r#"{"prompt_tokens":-1,"completion_tokens":9}"#,
             r#"{"prompt_tokens":21,"completion_tokens":"9"}"#,
             r#"{"prompt_tokens":1e30,"completion_tokens":9}"#,
+            r#"{"prompt_tokens":"9","completion_tokens":[2],"total_tokens":{"n":[1.5,true]},"prompt_tokens_details":null}"#,
         ] {
             assert_eq!(usage(text), None, "{text}");
         }

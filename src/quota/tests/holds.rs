@@ -105,10 +105,11 @@ fn media_hold_the_units_that_they_are_priced_by() {
     let video = Facts { seconds: Some(6), ..facts() };
     let video = held(Endpoint::VideoGenerations, video, per(|r| r.per_video_second = Rate::per_unit("0.01").ok()));
     assert_eq!((video.video_seconds, video.spend.as_nanos()), (6, 60_000_000));
-    let speech = Facts { input_chars: Some(20), ..facts() };
+    let speech = Facts { input_weight: Some(20), ..facts() };
     let speech = held(Endpoint::Speech, speech, per(|r| r.per_character = Rate::per_unit("0.01").ok()));
     assert_eq!((speech.characters, speech.spend.as_nanos()), (20, 200_000_000));
-    let upload = held(Endpoint::Transcriptions, facts(), per(|r| r.per_audio_second = Rate::per_unit("0.01").ok()));
+    let upload = Facts { recording: Some(AudioLength::AtMost(2)), ..facts() };
+    let upload = held(Endpoint::Transcriptions, upload, per(|r| r.per_audio_second = Rate::per_unit("0.01").ok()));
     assert_eq!((upload.audio_seconds, upload.spend.as_nanos()), (2, 20_000_000));
     let embedding = held(Endpoint::Embeddings, facts(), per(|r| r.input = Rate::per_unit("0.01").ok()));
     assert_eq!((embedding.input_tokens, embedding.output_tokens), (1_000, 0));

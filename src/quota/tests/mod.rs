@@ -29,7 +29,7 @@ use crate::domain::name::Name;
 use crate::domain::price::{Price, Rates};
 use crate::domain::usage::Usage;
 use crate::http::body::Segments;
-use crate::http::call::{Call, Facts, Located};
+use crate::http::call::{AudioLength, Call, Facts, Located};
 use crate::http::meter::{Abandoned, Meter};
 use crate::store::error::{StoreError, StoreResult};
 use crate::store::memory::quota::MemoryQuota;

@@ -39,7 +39,7 @@ pub async fn run<S: UsageSink + UsageStore>(fresh: impl AsyncFn() -> S) {
     records_are_filtered(&fresh().await).await;
     usage_is_summed_by_group(&fresh().await).await;
     usage_is_cut_at_the_nanosecond(&fresh().await).await;
-    posted_counts_what_ended_and_was_not_refused(&fresh().await).await;
+    posted_counts_what_was_admitted_and_has_ended(&fresh().await).await;
     posted_goes_by_scope_modality_and_model(&fresh().await).await;
 }
 
@@ -140,7 +140,7 @@ async fn a_record_replaces_the_opened_one<S: UsageSink + UsageStore>(store: &S) 
 
 async fn a_replay_changes_nothing<S: UsageSink + UsageStore>(store: &S) {
     put(store, [record("a", NOON), record("a", NOON), record("a", NOON)]).await;
-    assert_eq!(ids(store, RecordFilter::default()).await, ["a".into()]);
+    assert_eq!(ids(store, RecordFilter::default()).await, [Arc::<str>::from("a")]);
     let row = &usage(store, RecordFilter::default(), &[]).await[0];
     assert_eq!((row.requests, row.usage, row.cost), (1, USAGE, Money::from_nanos(7)));
     assert_eq!(posted_sum(store, workspace_limit(), Timestamp::EPOCH).await.requests, 1);
@@ -194,7 +194,7 @@ async fn records_are_filtered<S: UsageSink + UsageStore>(store: &S) {
         RecordFilter { request_id: text("req-b"), ..none() },
         RecordFilter { from: Some(NOON.plus(HOUR)), ..none() },
     ] {
-        assert_eq!(ids(store, filter.clone()).await, ["b".into()], "{filter:?}");
+        assert_eq!(ids(store, filter.clone()).await, [Arc::<str>::from("b")], "{filter:?}");
         assert_eq!(usage(store, filter.clone(), &[]).await[0].requests, 1, "{filter:?}");
     }
     for filter in [
@@ -202,7 +202,7 @@ async fn records_are_filtered<S: UsageSink + UsageStore>(store: &S) {
         RecordFilter { environment: text("production"), ..none() },
         RecordFilter { to: Some(NOON.plus(HOUR)), ..none() },
     ] {
-        assert_eq!(ids(store, filter.clone()).await, ["a".into()], "{filter:?}");
+        assert_eq!(ids(store, filter.clone()).await, [Arc::<str>::from("a")], "{filter:?}");
     }
     let both = RecordFilter { workspace: text("beta"), team: text("web"), ..none() };
     assert!(ids(store, both.clone()).await.is_empty(), "every filter must fit");
@@ -261,7 +261,7 @@ async fn usage_is_cut_at_the_nanosecond<S: UsageSink + UsageStore>(store: &S) {
     assert_eq!(sum.requests, 2, "posted sums start at their moment, too");
 }
 
-async fn posted_counts_what_ended_and_was_not_refused<S: UsageSink + UsageStore>(store: &S) {
+async fn posted_counts_what_was_admitted_and_has_ended<S: UsageSink + UsageStore>(store: &S) {
     let refused = UsageRecord { outcome: Some(Outcome::Refused), ..record("refused", NOON) };
     let failed = UsageRecord {
         outcome: Some(Outcome::ProviderFailed),
@@ -269,7 +269,14 @@ async fn posted_counts_what_ended_and_was_not_refused<S: UsageSink + UsageStore>
         cost: Money::ZERO,
         ..record("failed", NOON.plus(HOUR))
     };
-    put(store, [refused, failed, record("whole", NOON.plus(HOUR * 2))]).await;
+    let never_admitted = UsageRecord {
+        outcome: Some(Outcome::ClientClosed),
+        held: Some(Amounts::default()),
+        usage: Usage::NONE,
+        cost: Money::ZERO,
+        ..record("early", NOON)
+    };
+    put(store, [refused, never_admitted, failed, record("whole", NOON.plus(HOUR * 2))]).await;
     store.open(&running("running", NOON)).await.expect("a record can be opened");
     let whole = Amounts::of_request(&USAGE, Money::from_nanos(7));
     let sum = posted_sum(store, workspace_limit(), Timestamp::EPOCH).await;

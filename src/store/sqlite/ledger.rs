@@ -97,7 +97,10 @@ impl Condition {
     }
 
     fn of_limit(key: &LimitKey, from: Timestamp) -> Self {
-        let mut condition = Self { sql: "outcome IS NOT NULL AND outcome <> 'refused'".to_owned(), values: Vec::new() };
+        let mut condition = Self {
+            sql: "outcome IS NOT NULL AND outcome <> 'refused' AND held IS NULL".to_owned(),
+            values: Vec::new(),
+        };
         let (columns, names): (&[&str], Vec<String>) = match &key.scope {
             Scope::Workspace(w) => (&["workspace"], vec![w.to_string()]),
             Scope::Team(w, t) => (&["workspace", "team"], vec![w.to_string(), t.to_string()]),

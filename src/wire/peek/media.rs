@@ -16,6 +16,14 @@ enum Place {
     Data,
 }
 
+/// What an object of messages or items is.
+struct Part {
+    /// How many bytes of base64 it brings to the part that it belongs to.
+    payload: u64,
+    /// Whether it stands for something that the vendor keeps.
+    is_reference: bool,
+}
+
 impl Peek<'_> {
     /// Reads `messages`.
     pub(super) fn messages(&mut self) -> Result<(), Error> {
@@ -34,13 +42,35 @@ impl Peek<'_> {
 
     /// Reads `input`: one text, or items.
     pub(super) fn input(&mut self) -> Result<(), Error> {
-        if self.scan.value()? != b'"' {
-            return self.item(Place::Plain).map(drop);
+        match self.scan.value()? {
+            b'"' => {}
+            b'[' => return self.input_items(),
+            _ => return self.item(Place::Plain).map(drop),
         }
-        let mut chars = 0;
+        let (mut chars, mut dense) = (0, 0);
         // Every byte but those that go on with a character begins one.
-        self.scan.string(|run| chars += run.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64)?;
+        self.scan.string(|run| {
+            chars += run.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u64;
+            dense += run.iter().filter(|byte| **byte >= 0xe0).count() as u64;
+        })?;
         self.facts.input_chars = Some(chars);
+        self.facts.input_weight = Some(chars + dense);
+        Ok(())
+    }
+
+    fn input_items(&mut self) -> Result<(), Error> {
+        self.scan.enter()?;
+        let (mut first, mut index) = (true, 0usize);
+        while self.scan.more(b']', &mut first)? {
+            let is_reference = match self.scan.value()? {
+                b'{' => self.part()?.is_reference,
+                _ => self.item(Place::Plain).map(|_| false)?,
+            };
+            if is_reference {
+                self.unowned(format!("input[{index}]"));
+            }
+            index += 1;
+        }
         Ok(())
     }
 
@@ -56,7 +86,7 @@ impl Peek<'_> {
                 return Ok(());
             }
             b'"' => self.payload(Place::Url)?,
-            b'{' => self.part()?,
+            b'{' => self.part()?.payload,
             _ => return self.scan.skip(),
         };
         self.facts.add_media(payload);
@@ -67,6 +97,7 @@ impl Peek<'_> {
     pub(super) fn tools(&mut self) -> Result<(), Error> {
         if self.scan.value()? != b'[' {
             self.unbounded("tools");
+            self.unowned("tools");
             return self.scan.skip();
         }
         self.scan.enter()?;
@@ -74,6 +105,7 @@ impl Peek<'_> {
         while self.scan.more(b']', &mut first)? {
             if !self.is_bounded_tool()? {
                 self.unbounded(format!("tools[{index}].type"));
+                self.unowned(format!("tools[{index}].type"));
             }
             index += 1;
         }
@@ -114,7 +146,7 @@ impl Peek<'_> {
         let mut first = true;
         match self.scan.value()? {
             b'"' => self.payload(place),
-            b'{' => self.part(),
+            b'{' => self.part().map(|part| part.payload),
             b'[' => {
                 self.scan.enter()?;
                 while self.scan.more(b']', &mut first)? {
@@ -140,14 +172,20 @@ impl Peek<'_> {
     ///
     /// Only a part of a media type takes its base64 out of the text that counts towards the hold, for only such a one
     /// is held at the model's part bound instead.
-    fn part(&mut self) -> Result<u64, Error> {
+    fn part(&mut self) -> Result<Part, Error> {
         self.scan.enter()?;
         let (mut first, mut kind, mut payload) = (true, None, 0);
+        let (mut has_id, mut has_role) = (false, false);
         while self.scan.more(b'}', &mut first)? {
             let mut key = Name::default();
             self.scan.key(|run| key.push(run))?;
             match key.get() {
                 Some("type") => self.kind(&mut kind)?,
+                Some(name @ ("id" | "role")) => {
+                    has_id |= name == "id";
+                    has_role |= name == "role";
+                    self.item(Place::Plain)?;
+                }
                 Some("file_id") => {
                     if self.scan.value()? != b'n' {
                         self.unbounded("file_id");
@@ -161,12 +199,13 @@ impl Peek<'_> {
             }
         }
         match kind {
-            None => Ok(payload),
+            // The type of a reference may be left out; a message's may, too.
+            None => Ok(Part { payload, is_reference: has_id && !has_role }),
             Some(kind) => {
                 if kind.get().is_some_and(is_media) {
                     self.facts.add_media(payload);
                 }
-                Ok(0)
+                Ok(Part { payload: 0, is_reference: kind.get() == Some("item_reference") })
             }
         }
     }

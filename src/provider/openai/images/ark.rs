@@ -137,7 +137,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         .map_err(|e| Error::new(Code::InternalError, "The request could not be written.").cause(e.to_string()))?;
     let json = HeaderValue::from_static("application/json");
     let plan = Plan {
-        request: post(target, "/images/generations", json, Bytes::from(body).into(), false)?,
+        request: post(target, "/images/generations", json, "application/json", Bytes::from(body).into())?,
         calls: request.n,
         form: request.form,
         size,

@@ -8,8 +8,10 @@ use serde_json::value::RawValue;
 use crate::base::error::{Code, Error};
 use crate::provider::gallery::Taken;
 use crate::provider::openai::dialect::Dialect;
-use crate::provider::openai::{fault, usage};
+use crate::provider::openai::fault;
+use crate::provider::openai::usage::{self, Reported};
 use crate::wire::images::Made;
+use crate::wire::lenient::Lenient;
 use crate::wire::vendor_error::is_truthy;
 
 #[derive(Deserialize)]
@@ -19,7 +21,7 @@ struct Answer<'a> {
     #[serde(default)]
     output_format: Option<String>,
     #[serde(default)]
-    usage: Value,
+    usage: Lenient<Reported>,
     #[serde(default)]
     error: Value,
 }

@@ -3,14 +3,15 @@
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::base::error::{Code, Error};
+use crate::base::error::Error;
 use crate::domain::endpoint::Endpoint;
 use crate::http::body::Segments;
 use crate::http::call::{Call, Multipart};
 use crate::provider::gallery::Plan;
-use crate::provider::openai::Answer;
+use crate::provider::openai::billing::Billing;
 use crate::provider::openai::dialect::Dialect;
 use crate::provider::openai::request::{Edits, post};
+use crate::provider::openai::{Answer, Written, voice};
 use crate::provider::traits::{Exchange, Target};
 use crate::wire::images::{Form, ImageRequest, SOFT, left_out, write_warnings};
 use crate::wire::openai_request::unsupported;
@@ -40,10 +41,11 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
     };
     let path = dialect.path(call.endpoint()).unwrap_or_default();
     let (content_type, body) = match &call.facts().multipart {
-        Some(form) => (form_type(form)?, in_form(form, call, target, &changes)),
+        Some(form) => (voice::content_type(form)?, in_form(form, call, target, &changes)),
         None => (HeaderValue::from_static("application/json"), in_json(call, target, &changes)),
     };
-    let sent = post(target, path, content_type, body, call.streams())?;
+    let accept = if call.streams() { "text/event-stream" } else { "application/json" };
+    let sent = post(target, path, content_type, accept, body)?;
     let inlines = request.form == Some(Form::Url) && model.is_some_and(|model| !model.has_form);
     if inlines && !call.streams() {
         let plan = Plan {
@@ -69,9 +71,11 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
     }
     let decoder = Answer {
         dialect,
-        asked_stream: call.streams(),
+        endpoint: call.endpoint(),
+        asked: Written::of(call),
         shows_usage: true,
-        counts_output: false,
+        billing: Billing::of(call, target),
+        sound: "",
         images: Some((Counts::of(call, target), first.into())),
         form: None,
     };
@@ -136,9 +140,4 @@ fn in_form(form: &Multipart, call: &Call, target: &Target, changes: &Changes) ->
         }
     }
     Segments::new(splice(call.segments().pieces(), edits))
-}
-
-fn form_type(form: &Multipart) -> Result<HeaderValue, Error> {
-    HeaderValue::try_from(format!("multipart/form-data; boundary=\"{}\"", form.boundary))
-        .map_err(|e| Error::new(Code::InternalError, "The form's boundary cannot be sent on.").cause(e.to_string()))
 }

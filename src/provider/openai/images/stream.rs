@@ -8,8 +8,10 @@ use serde_json::Value;
 
 use crate::base::error::{Code, Error};
 use crate::provider::openai::dialect::Dialect;
-use crate::provider::openai::{fault, usage};
+use crate::provider::openai::usage::{self, Reported};
+use crate::provider::openai::{Form, fault};
 use crate::provider::traits::Output;
+use crate::wire::lenient::Lenient;
 use crate::wire::members::{Event, Members};
 use crate::wire::sse::SseReader;
 use crate::wire::vendor_error::is_truthy;
@@ -47,7 +49,7 @@ struct Data {
     members: Members,
     wanted: Option<(Wanted, Vec<u8>)>,
     kind: String,
-    usage: Value,
+    usage: Lenient<Reported>,
     error: Value,
 }
 
@@ -70,48 +72,6 @@ impl Stream {
             data: Data::new(),
             finished: false,
         }
-    }
-
-    pub(in crate::provider::openai) fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
-        let (mut from, mut at) = (0, 0);
-        while at < piece.len() {
-            if std::mem::take(&mut self.after_cr) && piece[at] == b'\n' {
-                at += 1;
-                if self.held.as_ref().is_some_and(Vec::is_empty) {
-                    // It belongs to the event before, which is out.
-                    out.write(piece.slice(from..at));
-                    from = at;
-                }
-                continue;
-            }
-            let end = memchr::memchr2(b'\n', b'\r', &piece[at..]).map(|found| at + found);
-            self.read(&piece[at..end.unwrap_or(piece.len())]);
-            let Some(end) = end else { break };
-            at = end + 1;
-            self.after_cr = piece[end] == b'\r';
-            if self.after_cr && piece.get(at) == Some(&b'\n') {
-                self.after_cr = false;
-                at += 1;
-            }
-            if std::mem::take(&mut self.line).len == 0 {
-                self.pass(piece.slice(from..at), out);
-                self.end(out)?;
-                from = at;
-            }
-        }
-        self.pass(piece.slice(from..), out);
-        Ok(())
-    }
-
-    pub(in crate::provider::openai) fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
-        // A last event that lacks its blank line counts where all of its data came.
-        if self.data.members.is_closed() {
-            self.end(out)?;
-        }
-        if self.finished {
-            out.complete();
-        }
-        Ok(())
     }
 
     /// Reads a piece of a line.
@@ -190,9 +150,59 @@ impl Stream {
     }
 }
 
+impl Form for Stream {
+    fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
+        let (mut from, mut at) = (0, 0);
+        while at < piece.len() {
+            if std::mem::take(&mut self.after_cr) && piece[at] == b'\n' {
+                at += 1;
+                if self.held.as_ref().is_some_and(Vec::is_empty) {
+                    // It belongs to the event before, which is out.
+                    out.write(piece.slice(from..at));
+                    from = at;
+                }
+                continue;
+            }
+            let end = memchr::memchr2(b'\n', b'\r', &piece[at..]).map(|found| at + found);
+            self.read(&piece[at..end.unwrap_or(piece.len())]);
+            let Some(end) = end else { break };
+            at = end + 1;
+            self.after_cr = piece[end] == b'\r';
+            if self.after_cr && piece.get(at) == Some(&b'\n') {
+                self.after_cr = false;
+                at += 1;
+            }
+            if std::mem::take(&mut self.line).len == 0 {
+                self.pass(piece.slice(from..at), out);
+                self.end(out)?;
+                from = at;
+            }
+        }
+        self.pass(piece.slice(from..), out);
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
+        // A last event that lacks its blank line counts where all of its data came.
+        if self.data.members.is_closed() {
+            self.end(out)?;
+        }
+        if self.finished {
+            out.complete();
+        }
+        Ok(())
+    }
+}
+
 impl Data {
     fn new() -> Self {
-        Self { members: Members::new(1), wanted: None, kind: String::new(), usage: Value::Null, error: Value::Null }
+        Self {
+            members: Members::new(1),
+            wanted: None,
+            kind: String::new(),
+            usage: Lenient::default(),
+            error: Value::Null,
+        }
     }
 
     fn is_reading_error(&self) -> bool {
@@ -231,11 +241,10 @@ impl Data {
     fn take(&mut self, tail: &[u8]) {
         let Some((wanted, mut bytes)) = self.wanted.take() else { return };
         bytes.extend_from_slice(tail);
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         match wanted {
-            Wanted::Type => self.kind = value.as_str().unwrap_or_default().to_owned(),
-            Wanted::Usage => self.usage = value,
-            Wanted::Error => self.error = value,
+            Wanted::Type => self.kind = serde_json::from_slice(&bytes).unwrap_or_default(),
+            Wanted::Usage => self.usage = serde_json::from_slice(&bytes).unwrap_or_default(),
+            Wanted::Error => self.error = serde_json::from_slice(&bytes).unwrap_or_default(),
         }
     }
 }

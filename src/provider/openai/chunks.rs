@@ -1,0 +1,111 @@
+//! The chunks of a chat stream: which end it, which tell usage, and how much text they bring.
+
+use memchr::memmem::Finder;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::domain::usage::Usage;
+use crate::provider::traits::Output;
+use crate::wire::lenient::Lenient;
+use crate::wire::sse::SseEvent;
+use crate::wire::vendor_error::is_truthy;
+
+use super::dialect::Dialect;
+use super::stream::{Events, Meaning, says_something, text_len};
+use super::usage::Reported;
+use super::{fault, usage};
+
+pub(super) struct Chunks {
+    dialect: Dialect,
+    /// Whether the caller is to see the usage chunk.
+    shows_usage: bool,
+    words: Words,
+    finished: bool,
+    chunks: u64,
+    content_bytes: u64,
+}
+
+/// What is looked for in every event.
+struct Words {
+    telling: [Finder<'static>; 3],
+    texts: [Finder<'static>; 2],
+}
+
+/// The parts of a chunk that matter here.
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    error: Value,
+    #[serde(default)]
+    usage: Lenient<Reported>,
+    #[serde(default)]
+    choices: Option<Vec<Choice>>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    finish_reason: Value,
+    #[serde(default)]
+    usage: Lenient<Reported>,
+}
+
+impl Chunks {
+    pub(super) fn new(dialect: Dialect, shows_usage: bool) -> Self {
+        let words = Words {
+            telling: ["\"usage\"", "\"finish_reason\"", "\"error\""].map(Finder::new),
+            // `content` and `reasoning_content`; a tool's `arguments`.
+            texts: ["content\":", "\"arguments\":"].map(Finder::new),
+        };
+        Self { dialect, shows_usage, words, finished: false, chunks: 0, content_bytes: 0 }
+    }
+
+    fn read_chunk(&mut self, chunk: &Chunk, data: &[u8], out: &mut Output) -> Meaning {
+        if is_truthy(&chunk.error) {
+            return Meaning::Fails(fault::of_event(self.dialect, data));
+        }
+        let choices = chunk.choices.as_deref().unwrap_or_default();
+        self.finished |=
+            choices.iter().any(|choice| choice.finish_reason.as_str().is_some_and(|reason| !reason.is_empty()));
+        let nested = || choices.iter().rev().find_map(|choice| usage::read(&choice.usage));
+        if let Some(used) = usage::read(&chunk.usage).or_else(nested) {
+            out.report(used);
+        }
+        if !self.shows_usage && chunk.usage.object().is_some() && choices.is_empty() {
+            return Meaning::Hidden;
+        }
+        Meaning::Passes
+    }
+}
+
+impl Events for Chunks {
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning {
+        let bytes = event.bytes();
+        let content = text_len(&self.words.texts, bytes);
+        let mut meaning = Meaning::Passes;
+        if says_something(&self.words.telling, bytes) {
+            let data = event.data().unwrap_or_default();
+            if let Ok(chunk) = serde_json::from_slice::<Chunk>(&data) {
+                meaning = self.read_chunk(&chunk, &data, out);
+            }
+        }
+        if content > 0 && matches!(meaning, Meaning::Passes) {
+            self.chunks += 1;
+            self.content_bytes += content;
+        }
+        meaning
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// By our own count: a token is some four bytes, and a chunk holds at least one.
+    fn delivered(&self) -> Usage {
+        Usage { output_tokens: self.chunks.max(self.content_bytes.div_ceil(4)), ..Usage::NONE }
+    }
+}
