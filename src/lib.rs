@@ -95,6 +95,7 @@ pub use domain::name::Name;
 pub use domain::record::{Outcome, UsageRecord};
 pub use domain::usage::Usage;
 pub use gateway::{Gateway, GatewayBuilder};
+pub use http::fetch::{ContentHosts, Fetch};
 pub use http::meter::{Abandoned, Meter};
 pub use inspect::InspectLayer;
 pub use metering::{Closing, MeteringLayer};

@@ -299,6 +299,15 @@ proptest! {
 }
 
 #[test]
+fn pictures_to_work_from_are_parts_and_their_base64_is_no_text() {
+    let body = r#"{"prompt":"a","image":"data:image/png;base64,AAAA","images":[{"image_url":"https://a"},"https://b"],"mask":null}"#;
+    let facts = peek(&[Bytes::from_static(body.as_bytes())]).unwrap();
+    assert_eq!((facts.media_parts, facts.media_bytes), (3, 26));
+    let facts = peek(&[Bytes::from_static(br#"{"images":[{"file_id":"f"}]}"#)]).unwrap();
+    assert_eq!(facts.unbounded.as_deref(), Some("file_id"));
+}
+
+#[test]
 fn what_the_vendor_would_keep_or_do_on_its_own_is_noted() {
     let unowned = |body: &str| peek(&[body.to_owned().into()]).unwrap().unowned;
     for (body, want) in [

@@ -1,5 +1,6 @@
 //! What every floor stands on: errors, money, ids, time, secrets and the future that stores return.
 
+pub mod address;
 pub mod clock;
 pub mod error;
 pub(crate) mod hash;

@@ -112,6 +112,14 @@ impl Price {
         }
     }
 
+    /// Whether any tier prices a token.
+    pub fn prices_tokens(&self) -> bool {
+        match self {
+            Self::Unpriced | Self::Free => false,
+            Self::Rates { base, tiers } => tiers.iter().map(|t| &t.rates).chain([base]).any(Rates::price_tokens),
+        }
+    }
+
     /// The exact cost of `usage`, rounded up once. `None` when a used unit has no price: then the model counts as unpriced.
     pub fn cost(&self, usage: &Usage, options: &Options) -> Option<Money> {
         match self {
@@ -206,6 +214,22 @@ impl Rates {
         };
         *slot = Some(rate);
         Ok(())
+    }
+
+    fn price_tokens(&self) -> bool {
+        [
+            self.input,
+            self.cached_input,
+            self.cache_write,
+            self.output,
+            self.reasoning,
+            self.image_input,
+            self.image_output,
+            self.audio_input,
+            self.audio_output,
+        ]
+        .iter()
+        .any(Option::is_some)
     }
 
     /// Pico-dollars of `usage`, each part priced once; `None` when a used unit has no price.

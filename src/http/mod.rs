@@ -3,6 +3,7 @@
 pub mod body;
 mod books;
 pub mod call;
+pub mod fetch;
 pub mod finish;
 pub mod headers;
 pub mod meter;

@@ -87,6 +87,10 @@ const fn media(id: &'static str, kind: Kind, upstream: &'static str, modality: M
     Known { id, kind, upstream, modality, ceiling: None, price }
 }
 
+/// The most tokens of one picture of gpt-image-2: one for each tile of 16 × 16 in the largest, 3840 × 2160, and the ends
+/// of their rows, as its forerunners count the best quality; and three partial pictures of 100.
+const IMAGE_TOKENS: u64 = 240 * 135 + 240 + 3 * 100;
+
 use KnownPrice::{Flat, InputOver, Resolution, Unpriced};
 use Modality::{Image, Video, Voice};
 
@@ -117,18 +121,23 @@ pub const KNOWN: [Known; 16] = [
         Image,
         Flat(Rates { per_image: per_unit(39_000), ..Rates::NONE }),
     ),
-    media(
-        "openai-image",
-        Kind::OpenAi,
-        "gpt-image-2",
-        Image,
-        Flat(Rates {
-            input: per_million(5_000_000),
-            image_input: per_million(8_000_000),
-            image_output: per_million(30_000_000),
-            ..Rates::NONE
-        }),
-    ),
+    Known {
+        ceiling: Some(IMAGE_TOKENS),
+        ..media(
+            "openai-image",
+            Kind::OpenAi,
+            "gpt-image-2",
+            Image,
+            Flat(Rates {
+                input: per_million(5_000_000),
+                image_input: per_million(8_000_000),
+                // What it writes beside its pictures goes at their price, so that nothing of an answer is unpriced.
+                output: per_million(30_000_000),
+                image_output: per_million(30_000_000),
+                ..Rates::NONE
+            }),
+        )
+    },
     media("minimax-image", Kind::MiniMax, "image-01", Image, Unpriced),
     media("bytedance-image", Kind::Ark, "doubao-seedream-4-5-251128", Image, Unpriced),
     media("minimax-video", Kind::MiniMax, "MiniMax-Hailuo-2.3", Video, Unpriced),
@@ -208,13 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_distinct_and_a_text_model_has_a_ceiling() {
+    fn ids_are_distinct_and_what_is_priced_by_output_tokens_has_a_ceiling() {
         let mut ids: Vec<_> = KNOWN.iter().map(|model| model.id).collect();
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), KNOWN.len());
         for model in &KNOWN {
-            assert_eq!(model.modality == Modality::Text, model.terms().max_output_tokens.is_some(), "{}", model.id);
+            let by_token = matches!(&model.terms().price, Price::Rates { base, .. } if base.output.is_some());
+            assert_eq!(by_token, model.terms().max_output_tokens.is_some(), "{}", model.id);
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod codec;
 pub mod echo;
+mod gallery;
 pub mod gemini;
 pub mod kind;
 pub mod known;

@@ -158,9 +158,17 @@ pub trait Decoder: Send + Sync + 'static {
     /// The vendor's answer has ended. What is missing (no finish was seen) shows in `out` not being [complete](Output::complete).
     fn finish(&mut self, out: &mut Output) -> Result<(), Error>;
 
-    /// The next request of an exchange that has more than one; asked after `finish`.
+    /// The next request of an exchange that has more than one; asked after [`finish`](Self::finish) and
+    /// [`stumbled`](Self::stumbled). While there is a next one, nothing may have been put out: the caller's answer begins
+    /// with the last step, and its head is what [`head`](Self::head) makes of that one.
     fn next_request(&mut self) -> Option<Request<CallBody>> {
         None
+    }
+
+    /// A step failed before anything was put out. A decoder that can do with what it has says so; then it is asked for
+    /// its next request as if the step had ended.
+    fn stumbled(&mut self, error: Error, _out: &mut Output) -> Result<(), Error> {
+        Err(error)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::base::error::{Code, Error};
 use crate::base::money::Money;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::limit::{Amounts, Limit, Measure, Mode};
+use crate::domain::modality::Modality;
 use crate::domain::model::ModelTerms;
 use crate::domain::price::{Price, Rates};
 use crate::domain::usage::Usage;
@@ -195,7 +196,9 @@ impl Request<'_> {
         let characters = self.facts.input_weight.unwrap_or(self.facts.body_bytes);
         let mut usage = Usage::NONE;
         if self.has_input() {
-            usage.input_tokens = self.input_bound();
+            // Several pictures are billed as if each had been asked for alone, and some vendors are asked so.
+            let times = if self.call.endpoint().modality() == Modality::Image { n } else { 1 };
+            usage.input_tokens = self.input_bound().saturating_mul(times);
         }
         if let Some(output) = output_per_choice.filter(|_| self.has_output()) {
             let reasoning = self.terms.map_or(0, |t| t.max_reasoning_tokens);

@@ -12,15 +12,15 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 use http_body::Body;
 
-use crate::base::clock::Clock;
 use crate::base::error::{Code, Error, Origin};
 use crate::base::log;
 use crate::base::store_future::StoreFuture;
 use crate::http::body::{CallBody, ResponseBody};
+use crate::http::fetch::Fetch;
 use crate::http::headers::{ACCEL_BUFFERING, DROPPED, upstream_request_id};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
-use crate::provider::traits::{Decoder, Target};
+use crate::provider::traits::Target;
 
 use super::body::RouteBody;
 use super::drain::Drain;
@@ -31,17 +31,19 @@ use super::vendor::VendorClient;
 const MAX_FAULT_BYTES: usize = 64 * 1024;
 
 /// What a trip needs from start to end.
-pub(super) struct Trip {
+pub(super) struct Trip<C: VendorClient> {
     pub(super) reply: ReplyTo,
     pub(super) meter: Meter,
     pub(super) target: Arc<Target>,
-    pub(super) decoder: Box<dyn Decoder>,
+    pub(super) pump: Pump<C::Body>,
+    pub(super) client: C,
+    /// The head of the caller's answer, as the last step that began has it.
+    pub(super) headers: HeaderMap,
     pub(super) dropped: Vec<&'static str>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) drain: Option<Drain>,
 }
 
-impl Trip {
+impl<C: VendorClient> Trip<C> {
     /// The request has failed: its books and its operator are told.
     fn fail(&self, error: &Error) {
         self.meter.fail(error);
@@ -53,26 +55,23 @@ impl Trip {
 
 /// The future of [`ProviderRouteService`](super::ProviderRouteService).
 pub struct RouteFuture<C: VendorClient> {
-    trip: Option<Trip>,
+    trip: Option<Trip<C>>,
     step: Step<C>,
 }
 
 enum Step<C: VendorClient> {
     Refused(ReplyTo, Error),
     /// The hold goes to disk before the vendor is called.
-    Journal(StoreFuture<bool>, Option<Request<CallBody>>, C),
-    Ready(Option<Request<CallBody>>, C),
-    Calling(Pin<Box<C::Trip>>),
+    Journal(StoreFuture<bool>, Option<Request<CallBody>>),
+    Ready(Option<Request<CallBody>>),
+    /// The fetch tells an address that an answer named from the vendor's own.
+    Calling(Pin<Box<C::Trip>>, Option<Fetch>),
     Fault {
         parts: Box<response::Parts>,
         body: C::Body,
         read: BytesMut,
     },
-    Priming {
-        headers: HeaderMap,
-        /// In a box, as the answer that carries it passes through many hands.
-        pump: Box<Pump<C::Body>>,
-    },
+    Priming,
     Done,
 }
 
@@ -84,22 +83,18 @@ impl<C: VendorClient> RouteFuture<C> {
         Self { trip: None, step: Step::Refused(reply, error) }
     }
 
-    pub(super) fn new(trip: Trip, request: Option<Request<CallBody>>, client: C) -> Self {
-        let request = request.map(|mut r| {
-            r.extensions_mut().insert(trip.target.timeouts);
-            r
-        });
-        let step = Step::Journal(trip.meter.open(), request, client);
+    pub(super) fn new(trip: Trip<C>, request: Option<Request<CallBody>>) -> Self {
+        let step = Step::Journal(trip.meter.open(), request);
         Self { trip: Some(trip), step }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<C::Body>, Error>> {
         let Some(trip) = self.trip.as_mut() else {
-            return Poll::Ready(Err(Error::new(Code::InternalError, "The answer was taken already.")));
+            return Poll::Ready(Err(taken()));
         };
         loop {
             self.step = match &mut self.step {
-                Step::Journal(open, ..) => {
+                Step::Journal(open, request) => {
                     if !ready!(Pin::new(open).poll(cx)) {
                         return Poll::Ready(Err(Error::new(
                             Code::LedgerUnavailable,
@@ -107,60 +102,51 @@ impl<C: VendorClient> RouteFuture<C> {
                         )
                         .should_retry(true)));
                     }
-                    match std::mem::replace(&mut self.step, Step::Done) {
-                        Step::Journal(_, request, client) => Step::Ready(request, client),
-                        _ => Step::Done,
-                    }
+                    Step::Ready(request.take())
                 }
-                Step::Ready(request, client) => {
-                    if request.is_some() {
-                        ready!(client.poll_free(cx)).map_err(|e| transport_failure(&*e))?;
+                Step::Ready(request) => {
+                    let free = if request.is_some() { ready!(trip.client.poll_free(cx)) } else { Ok(()) };
+                    if free.is_ok() {
+                        trip.meter.call();
                     }
-                    trip.meter.call();
                     match request.take() {
-                        Some(request) => Step::Calling(Box::pin(client.send(request))),
-                        None => Self::prime(trip, None, &Response::new(()).into_parts().0)?,
+                        Some(request) => match free {
+                            Ok(()) => trip.send(request),
+                            Err(error) => trip.stumble(transport_failure(&*error))?,
+                        },
+                        None => {
+                            trip.headers = trip.pump.begin(&Response::new(()).into_parts().0, None)?;
+                            Step::Priming
+                        }
                     }
                 }
-                Step::Calling(call) => {
-                    let response = ready!(call.as_mut().poll(cx)).map_err(|e| transport_failure(&*e))?;
-                    let (parts, body) = response.into_parts();
-                    if let Some(id) = upstream_request_id(&parts.headers) {
-                        trip.meter.upstream_request_id(id.into());
-                    }
-                    if parts.status.is_success() {
-                        Self::prime(trip, Some(body), &parts)?
-                    } else {
-                        Step::Fault { parts: Box::new(parts), body, read: BytesMut::new() }
-                    }
-                }
+                Step::Calling(call, fetch) => match ready!(call.as_mut().poll(cx)) {
+                    Ok(response) => trip.answered(response, fetch.take())?,
+                    Err(error) => trip.stumble(transport_failure(&*error))?,
+                },
                 Step::Fault { parts, body, read } => {
                     ready!(poll_collect(body, read, cx));
-                    return Poll::Ready(Err(trip.target.codec.fault(parts.status, &parts.headers, read)));
+                    let error = trip.target.codec.fault(parts.status, &parts.headers, read);
+                    trip.stumble(error)?
                 }
-                Step::Priming { pump, .. } => {
-                    let first = ready!(pump.poll_next(cx)).transpose()?;
-                    return Poll::Ready(Ok(self.answer(first)));
+                Step::Priming => {
+                    let first = ready!(trip.pump.poll_next(cx)).transpose()?;
+                    match trip.pump.next_request().filter(|_| first.is_none()) {
+                        Some(request) => Step::Ready(Some(request)),
+                        None => return Poll::Ready(Ok(self.answer(first))),
+                    }
                 }
-                Step::Refused(..) | Step::Done => {
-                    return Poll::Ready(Err(Error::new(Code::InternalError, "The answer was taken already.")));
-                }
+                Step::Refused(..) | Step::Done => return Poll::Ready(Err(taken())),
             };
         }
     }
 
-    fn prime(trip: &mut Trip, body: Option<C::Body>, parts: &response::Parts) -> Result<Step<C>, Error> {
-        let headers = trip.decoder.head(parts)?;
-        let decoder = std::mem::replace(&mut trip.decoder, Box::new(Spent));
-        let pump = Box::new(Pump::new(body, decoder, trip.meter.clone(), Arc::clone(&trip.clock)));
-        Ok(Step::Priming { headers, pump })
-    }
-
     fn answer(&mut self, first: Option<Bytes>) -> Answer<C::Body> {
-        let (trip, step) = (self.trip.take(), std::mem::replace(&mut self.step, Step::Done));
-        let (Some(trip), Step::Priming { mut headers, pump }) = (trip, step) else {
+        self.step = Step::Done;
+        let Some(mut trip) = self.trip.take() else {
             return Response::new(ResponseBody::reply(Bytes::new()));
         };
+        let mut headers = std::mem::take(&mut trip.headers);
         let is_event_stream = is_event_stream(&headers);
         if is_event_stream {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -173,7 +159,7 @@ impl<C: VendorClient> RouteFuture<C> {
             headers.insert(DROPPED, dropped);
         }
         let request_id = trip.reply.request_id().clone();
-        let body = RouteBody::new(first, pump, is_event_stream, request_id, trip.meter, trip.drain);
+        let body = RouteBody::new(first, Box::new(trip.pump), is_event_stream, request_id, trip.meter, trip.drain);
         let mut response = Response::new(ResponseBody::inner(body));
         *response.status_mut() = StatusCode::OK;
         *response.headers_mut() = headers;
@@ -186,6 +172,55 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()));
     media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+fn taken() -> Error {
+    Error::new(Code::InternalError, "The answer was taken already.")
+}
+
+impl<C: VendorClient> Trip<C> {
+    /// Sends a request of the exchange through the client, which is ready.
+    fn send(&mut self, mut request: Request<CallBody>) -> Step<C> {
+        request.extensions_mut().insert(self.target.timeouts);
+        let fetch = request.extensions().get::<Fetch>().cloned();
+        Step::Calling(Box::pin(self.client.send(request)), fetch)
+    }
+
+    /// What an answer's head asks for next. Only a fetch may be sent elsewhere, and only where it may go.
+    fn answered(&mut self, response: Response<C::Body>, fetch: Option<Fetch>) -> Result<Step<C>, Error> {
+        let (parts, body) = response.into_parts();
+        if parts.status.is_success() {
+            if fetch.is_none() {
+                self.note_id(&parts);
+            }
+            return match self.pump.begin(&parts, Some(body)) {
+                Ok(headers) => {
+                    self.headers = headers;
+                    Ok(Step::Priming)
+                }
+                Err(error) => self.stumble(error),
+            };
+        }
+        let Some(fetch) = fetch else {
+            self.note_id(&parts);
+            return Ok(Step::Fault { parts: Box::new(parts), body, read: BytesMut::new() });
+        };
+        match fetch.redirected(&parts) {
+            Ok(request) => Ok(Step::Ready(Some(request))),
+            Err(error) => self.stumble(error),
+        }
+    }
+
+    /// Goes on without a step that failed, where the decoder can.
+    fn stumble(&mut self, error: Error) -> Result<Step<C>, Error> {
+        self.pump.stumble(error).map(|()| Step::Priming)
+    }
+
+    fn note_id(&self, parts: &response::Parts) {
+        if let Some(id) = upstream_request_id(&parts.headers) {
+            self.meter.upstream_request_id(id.into());
+        }
+    }
 }
 
 // Nothing in it is pinned in place: the client's future has a box of its own, so that a drain can take it over.
@@ -219,34 +254,28 @@ impl<C: VendorClient> Drop for RouteFuture<C> {
         let Some(trip) = self.trip.take() else { return };
         let Some(drain) = trip.drain.clone().filter(|_| !std::thread::panicking()) else { return };
         match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Calling(call) => drain.start(&trip.meter.clone(), finish_call::<C>(call, trip)),
-            Step::Priming { pump, .. } => drain.start(&trip.meter, pump.drain()),
+            Step::Calling(call, None) => drain.start(&trip.meter.clone(), finish_call::<C>(call, trip)),
+            Step::Priming => drain.start(&trip.meter, trip.pump.drain()),
             _ => {}
         }
     }
 }
 
-/// The rest of a trip whose caller left before the head: read for the meter's sake alone.
-async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Trip) {
-    let response = call.await.map_err(|e| transport_failure(&*e));
-    let failure = match response {
-        Err(error) => error,
-        Ok(response) => {
-            let (parts, mut body) = response.into_parts();
-            if parts.status.is_success() {
-                match RouteFuture::<C>::prime(&mut trip, Some(body), &parts) {
-                    Ok(Step::Priming { pump, .. }) => return pump.drain().await,
-                    Ok(_) => return,
-                    Err(error) => error,
-                }
-            } else {
-                let mut read = BytesMut::new();
-                std::future::poll_fn(|cx| poll_collect(&mut body, &mut read, cx)).await;
-                trip.target.codec.fault(parts.status, &parts.headers, &read)
-            }
-        }
+/// The rest of a step whose caller left before the head: read for the meter's sake alone. Further steps are not sent.
+async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Trip<C>) {
+    let step = match call.await {
+        Ok(response) => trip.answered(response, None),
+        Err(error) => Err(transport_failure(&*error)),
     };
-    trip.fail(&failure);
+    match step {
+        Ok(Step::Priming) => trip.pump.drain().await,
+        Ok(Step::Fault { parts, mut body, mut read }) => {
+            std::future::poll_fn(|cx| poll_collect(&mut body, &mut read, cx)).await;
+            trip.fail(&trip.target.codec.fault(parts.status, &parts.headers, &read));
+        }
+        Ok(_) => {}
+        Err(error) => trip.fail(&error),
+    }
 }
 
 /// Reads an error answer up to its bound. One that breaks off counts as far as it came.
@@ -261,23 +290,6 @@ fn poll_collect<B: Body<Data = Bytes> + Unpin>(body: &mut B, read: &mut BytesMut
         }
     }
     Poll::Ready(())
-}
-
-/// Stands where a decoder was taken from.
-struct Spent;
-
-impl Decoder for Spent {
-    fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        Ok(HeaderMap::new())
-    }
-
-    fn push(&mut self, _: Bytes, _: &mut crate::provider::traits::Output) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn finish(&mut self, _: &mut crate::provider::traits::Output) -> Result<(), Error> {
-        Ok(())
-    }
 }
 
 impl<C: VendorClient> fmt::Debug for RouteFuture<C> {

@@ -6,6 +6,9 @@
 //! makes of the answer. The model that the caller names is the model that runs: nothing is retried, substituted or
 //! fallen back to.
 //!
+//! An exchange may take several steps: more of the vendor's calls, or a fetch of a result from where the vendor says that it
+//! lies. The caller's answer begins with the last one.
+//!
 //! A vendor's failure before the first byte becomes a response with its real status: the first piece of the answer is
 //! awaited before the head is sent. After that, a failure ends an event stream with one error event, and breaks off
 //! anything else.
@@ -19,6 +22,9 @@ mod models;
 mod pump;
 mod service;
 mod vendor;
+
+#[cfg(test)]
+mod tests;
 
 pub use body::RouteBody;
 pub use drain::Drain;

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, Request, response};
 
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
+use crate::http::body::CallBody;
 use crate::http::meter::Meter;
 use crate::http::timeout::TimedOut;
 use crate::provider::traits::{Decoder, Output};
 
 use super::vendor::VendorBody;
 
-/// What is left of a vendor's answer.
+/// What is left of a vendor's answer, over all steps of an exchange.
 pub(super) struct Pump<B> {
     /// `None` once it has ended, and for answers made in this process.
     body: Option<B>,
@@ -27,11 +29,43 @@ pub(super) struct Pump<B> {
     over: bool,
     /// Whether the caller was given anything.
     begun: bool,
+    /// The request of the next step.
+    next: Option<Request<CallBody>>,
 }
 
 impl<B: VendorBody> Pump<B> {
-    pub(super) fn new(body: Option<B>, decoder: Box<dyn Decoder>, meter: Meter, clock: Arc<dyn Clock>) -> Self {
-        Self { body, decoder, output: Output::default(), meter, clock, over: false, begun: false }
+    pub(super) fn new(decoder: Box<dyn Decoder>, meter: Meter, clock: Arc<dyn Clock>) -> Self {
+        Self { body: None, decoder, output: Output::default(), meter, clock, over: false, begun: false, next: None }
+    }
+
+    /// Begins a step with the vendor's answer to it. Gives the head of the caller's answer, should it be the last.
+    pub(super) fn begin(&mut self, parts: &response::Parts, body: Option<B>) -> Result<HeaderMap, Error> {
+        let headers = self.decoder.head(parts)?;
+        self.body = body;
+        self.over = false;
+        Ok(headers)
+    }
+
+    /// The request of the next step, once all of this one has been read.
+    pub(super) fn next_request(&mut self) -> Option<Request<CallBody>> {
+        self.next.take()
+    }
+
+    /// Ends a step that failed. Where the exchange cannot go on without it, the error comes back, and is in the meter.
+    pub(super) fn stumble(&mut self, error: Error) -> Result<(), Error> {
+        self.over = true;
+        self.body = None;
+        // Bytes that are out cannot be taken back: only a decoder that has written nothing may do without the step.
+        let result = if self.begun || self.output.has_frames() {
+            Err(error)
+        } else {
+            self.decoder.stumbled(error, &mut self.output)
+        };
+        self.inform();
+        if result.is_ok() {
+            self.next = self.decoder.next_request();
+        }
+        result.inspect_err(|error| self.meter.fail(error))
     }
 
     /// The next bytes for the caller; `None` at the end. An error is the end, too, and is in the meter already.
@@ -48,20 +82,21 @@ impl<B: VendorBody> Pump<B> {
             let step = ready!(self.poll_step(cx));
             self.inform();
             let step = match step {
-                Ok(()) if self.over && !self.output.is_complete() => Err(self.cut_short()),
+                Ok(()) if self.over && self.next.is_none() && !self.output.is_complete() => Err(self.cut_short()),
                 step => step,
             };
             if let Err(error) = step {
-                self.over = true;
-                self.body = None;
                 // What was whole before the vendor stumbled stays whole.
                 if self.output.is_complete() {
+                    self.over = true;
+                    self.body = None;
                     continue;
                 }
-                self.meter.fail(&error);
+                let Err(error) = self.stumble(error) else { continue };
                 return match self.output.next_frame() {
                     // Bytes of the same push go first; the error is kept for the next call.
                     Some(frame) => {
+                        self.begun = true;
                         self.decoder = Box::new(Failed(Some(error)));
                         self.over = false;
                         Poll::Ready(Some(Ok(frame)))
@@ -87,7 +122,11 @@ impl<B: VendorBody> Pump<B> {
             None => {
                 self.over = true;
                 self.body = None;
-                self.decoder.finish(&mut self.output)
+                let finished = self.decoder.finish(&mut self.output);
+                if finished.is_ok() && !self.begun {
+                    self.next = self.decoder.next_request();
+                }
+                finished
             }
         })
     }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
 use crate::base::clock::{Clock, SystemClock};
@@ -19,6 +19,7 @@ use crate::provider::traits::{Exchange, Target};
 use super::body::RouteBody;
 use super::drain::Drain;
 use super::future::{RouteFuture, Trip};
+use super::pump::Pump;
 use super::vendor::VendorClient;
 
 /// Sends each call to the vendor of the model that it names, through the HTTP client `C`.
@@ -98,15 +99,15 @@ impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
             Ok((target, exchange)) => RouteFuture::new(
                 Trip {
                     reply,
-                    meter,
                     target,
-                    decoder: exchange.decoder,
+                    pump: Pump::new(exchange.decoder, meter.clone(), Arc::clone(&self.clock)),
+                    meter,
+                    client: self.client.clone(),
+                    headers: HeaderMap::new(),
                     dropped: exchange.dropped,
-                    clock: Arc::clone(&self.clock),
                     drain: self.drain.clone(),
                 },
                 exchange.request,
-                self.client.clone(),
             ),
         }
     }

@@ -4,22 +4,77 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// `bytes` in base64.
 pub fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for i in 0..4 {
-            let six = bits >> (18 - 6 * i) & 0x3f;
-            text.push(if i <= three.len() { char::from(ALPHABET[six as usize]) } else { '=' });
+    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut encoder = Encoder::default();
+    encoder.push(bytes, &mut text);
+    encoder.finish(&mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Encodes bytes that come in pieces.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    /// Bytes that do not make up three yet.
+    rest: [u8; 2],
+    len: usize,
+}
+
+impl Encoder {
+    /// Appends the base64 of what is whole in threes, over all pieces so far, to `out`.
+    pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+        while self.len > 0 {
+            let Some((&first, after)) = bytes.split_first() else { return };
+            bytes = after;
+            if self.len == 2 {
+                three(&[self.rest[0], self.rest[1], first], out);
+                self.len = 0;
+            } else {
+                self.rest[1] = first;
+                self.len = 2;
+            }
+        }
+        let (whole, rest) = bytes.split_at(bytes.len() / 3 * 3);
+        whole.chunks_exact(3).for_each(|bytes| three(bytes, out));
+        self.rest[..rest.len()].copy_from_slice(rest);
+        self.len = rest.len();
+    }
+
+    /// Appends the last bytes, padded.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        let len = std::mem::take(&mut self.len);
+        if len > 0 {
+            three(&self.rest[..len], out);
         }
     }
-    text
+}
+
+/// Up to three bytes as four digits.
+fn three(bytes: &[u8], out: &mut Vec<u8>) {
+    let bits = bytes.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - bytes.len()));
+    out.extend((0..4).map(|i| match bits >> (18 - 6 * i) & 0x3f {
+        six if i <= bytes.len() => ALPHABET[six as usize],
+        _ => b'=',
+    }));
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_vectors_of_rfc_4648_hold() {
-        let encoded = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| super::encode(text.as_bytes()));
+        let encoded = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| encode(text.as_bytes()));
         assert_eq!(encoded, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
+    }
+
+    #[test]
+    fn the_cut_does_not_matter() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for size in 1..8 {
+            let (mut encoder, mut out) = (Encoder::default(), Vec::new());
+            bytes.chunks(size).for_each(|piece| encoder.push(piece, &mut out));
+            encoder.finish(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), encode(&bytes));
+        }
     }
 }

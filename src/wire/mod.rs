@@ -5,6 +5,7 @@ pub mod base64;
 mod cursor;
 pub(crate) mod data_url;
 pub mod facts;
+pub(crate) mod images;
 pub mod json;
 pub(crate) mod lenient;
 pub mod members;

@@ -126,6 +126,7 @@ impl Peek<'_> {
             "duration" => self.seconds("duration")?,
             "input" => self.input()?,
             "messages" => self.messages()?,
+            "image" | "images" | "mask" => self.pictures()?,
             "tools" => self.tools()?,
             "web_search_options" => {
                 self.unbounded("web_search_options");

@@ -1,49 +1,39 @@
 //! Images: a small PNG whose colours come from a hash of the prompt.
 
-use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::base::error::Error;
 use crate::domain::key::crc32;
 use crate::domain::usage::Usage;
-use crate::http::body::Segments;
 use crate::http::call::Call;
 use crate::wire::base64;
+use crate::wire::images::{Form, ImageRequest};
 
-use super::{Answer, CREATED, body, missing};
+use super::{Answer, CREATED};
 
 /// The picture's sides, in pixels.
 const SIDE: u8 = 64;
 
+/// Pictures at once.
+const MAX_N: u64 = 10;
+
 /// `/v1/images/generations` and `/v1/images/edits`.
 pub(super) fn answer(call: &Call) -> Result<Answer, Error> {
-    let prompt = prompt(call)?;
-    let count = call.facts().n.as_ref().map_or(1, |n| n.value).clamp(1, 10);
-    let as_url = call.facts().response_format.as_deref() == Some("url");
-    let data: Vec<_> = (0..count)
+    let given = call.body();
+    let request = ImageRequest::read(call.segments().pieces(), &given, call.facts())?;
+    request.n_at_most(MAX_N)?;
+    let data: Vec<_> = (0..request.n)
         .map(|index| {
-            let picture = base64::encode(&png(&prompt, index));
-            if as_url {
+            let picture = base64::encode(&png(request.prompt.as_bytes(), index));
+            if request.form == Some(Form::Url) {
                 json!({"url": format!("data:image/png;base64,{picture}")})
             } else {
                 json!({ "b64_json": picture })
             }
         })
         .collect();
-    Ok(Answer::json(&json!({"created": CREATED, "data": data}), Usage { images: count, ..Usage::NONE }))
-}
-
-fn prompt(call: &Call) -> Result<Bytes, Error> {
-    let prompt = match &call.facts().multipart {
-        Some(form) => form
-            .parts
-            .iter()
-            .find(|part| part.name == "prompt")
-            .map(|part| Segments::new(call.segments().slice(part.content.clone())).joined()),
-        None => body(call)?.get("prompt").and_then(Value::as_str).map(|text| Bytes::copy_from_slice(text.as_bytes())),
-    };
-    prompt.filter(|prompt| !prompt.is_empty()).ok_or_else(|| missing("prompt"))
+    Ok(Answer::json(&json!({"created": CREATED, "data": data}), Usage { images: request.n, ..Usage::NONE }))
 }
 
 /// A gradient from one colour of the hash to another.

@@ -1,7 +1,7 @@
-//! Google's Gemini API behind `/v1/chat/completions` and `/v1/embeddings`.
+//! Google's Gemini API behind `/v1/chat/completions`, `/v1/embeddings` and the image routes.
 //!
 //! A chat goes to `generateContent`, streamed to `streamGenerateContent?alt=sse`; embeddings go to `embedContent` and
-//! `batchEmbedContents`. What a family of models can do is data, in `capability`; what an error means is in `fault`.
+//! `batchEmbedContents`; images go to `generateContent`, of an `imagen` model to `predict`. What a family of models can do is data, in `capability`; what an error means is in `fault`.
 //!
 //! ```
 //! use kancy::provider::gemini::Gemini;
@@ -30,6 +30,19 @@
 //! | audio in `modalities`, `web_search_options`, `functions`, token numbers as `input` | 400 |
 //! | anything else | left out: the vendor refuses what it does not know |
 //!
+//! Of a request for images:
+//!
+//! | field | |
+//! |---|---|
+//! | `n` | a call each, one after the other, at most 10; Imagen makes up to 4 at once |
+//! | `size` | the nearest aspect ratio and, where the family has levels, resolution; Google chooses the pixels |
+//! | `response_format` | Google gives base64; `url` makes a `data:` URL of it |
+//! | `image`, and the files of an edit | sent before the prompt; Imagen takes none |
+//! | `seed` | mapped, its low 32 bits; not by Imagen |
+//! | `output_format` | by Imagen alone |
+//! | `quality`, `background`, `negative_prompt`, … | left out, with a warning |
+//! | `mask`, `stream` | 400 |
+//!
 //! What is dropped and has a name goes into [`Exchange::dropped`].
 //!
 //! # What Gemini has and OpenAI lacks
@@ -50,6 +63,7 @@ mod capability;
 mod counts;
 mod embeddings;
 mod fault;
+mod images;
 mod logprobs;
 mod request;
 mod schema;
@@ -79,7 +93,10 @@ impl Provider for Gemini {
     }
 
     fn supports(&self, endpoint: Endpoint) -> bool {
-        matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Embeddings)
+        matches!(
+            endpoint,
+            Endpoint::ChatCompletions | Endpoint::Embeddings | Endpoint::ImageGenerations | Endpoint::ImageEdits
+        )
     }
 
     fn encode(&self, call: &Call, target: &Target) -> Result<Exchange, Error> {
@@ -90,6 +107,7 @@ impl Provider for Gemini {
                 let request = post(target, encoded.method, encoded.body.into())?;
                 Ok(Exchange { request: Some(request), decoder: Box::new(encoded.decoder), dropped: encoded.dropped })
             }
+            Endpoint::ImageGenerations | Endpoint::ImageEdits => images::encode(call, target),
             other => {
                 let message = format!("Models of kind gemini do not answer {}.", other.path());
                 Err(Error::new(Code::ProviderModelUnavailable, message))

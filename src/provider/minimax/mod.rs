@@ -1,4 +1,4 @@
-//! MiniMax behind `/v1/audio/speech`, by `t2a_v2`.
+//! MiniMax behind `/v1/audio/speech`, by `t2a_v2`, and `/v1/images/generations`, by `image_generation`.
 //!
 //! MiniMax answers 200 whatever happens: `base_resp.status_code` tells, and `fault` says what it means.
 //!
@@ -12,8 +12,22 @@
 //! | `speed` | 0.5 to 2; below and above, the nearest of these |
 //! | `stream_format` | both |
 //! | `instructions` | left out, and said so |
+//!
+//! # What becomes of a field of `/v1/images/generations`
+//!
+//! | field | |
+//! |---|---|
+//! | `prompt` | at most 1,500 characters |
+//! | `n` | at most 9 |
+//! | `size` | `width` and `height` where MiniMax has them (512 to 2048, multiples of 8), else the nearest aspect ratio, with a warning |
+//! | `response_format` | `b64_json` is MiniMax's `base64`; URLs are MiniMax's own and live a day |
+//! | `image` | one reference picture, of a person: `subject_reference` |
+//! | `seed`, `watermark` | mapped; no watermark unless asked for |
+//! | `quality`, `background`, `negative_prompt`, … | left out, with a warning |
+//! | `/v1/images/edits`, `mask`, `stream` | 400 |
 
 mod fault;
+mod image;
 mod sound;
 mod speech;
 
@@ -46,12 +60,13 @@ impl Provider for MiniMax {
     }
 
     fn supports(&self, endpoint: Endpoint) -> bool {
-        endpoint == Endpoint::Speech
+        matches!(endpoint, Endpoint::Speech | Endpoint::ImageGenerations | Endpoint::ImageEdits)
     }
 
     fn encode(&self, call: &Call, target: &Target) -> Result<Exchange, Error> {
         match call.endpoint() {
             Endpoint::Speech => speech::encode(call, target),
+            Endpoint::ImageGenerations | Endpoint::ImageEdits => image::encode(call, target),
             other => {
                 let message = format!("Models of kind minimax do not answer {}.", other.path());
                 Err(Error::new(Code::ProviderModelUnavailable, message))

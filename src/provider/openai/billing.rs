@@ -32,7 +32,7 @@ pub(super) struct Billing {
 
 impl Billing {
     pub(super) fn of(call: &Call, target: &Target) -> Self {
-        let by_token = has_token_rates(&target.terms.price);
+        let by_token = target.terms.price.prices_tokens();
         let counts_tokens = by_token || !matches!(target.terms.price, Price::Rates { .. });
         let facts = call.facts();
         let voice = |asked, estimate: Usage, is_exact: bool| Self {
@@ -96,11 +96,4 @@ impl Billing {
         let counted = if self.counts_output { output_tokens } else { 0 };
         self.asked.plus(&self.estimate).plus(&Usage { output_tokens: counted, ..Usage::NONE })
     }
-}
-
-fn has_token_rates(price: &Price) -> bool {
-    let Price::Rates { base, tiers } = price else { return false };
-    tiers.iter().map(|tier| &tier.rates).chain([base]).any(|rates| {
-        [rates.input, rates.output, rates.audio_input, rates.audio_output].into_iter().any(|rate| rate.is_some())
-    })
 }

@@ -88,6 +88,10 @@ impl Dialect {
             (Endpoint::ChatCompletions, _) => Some("/chat/completions"),
             (Endpoint::Embeddings, Self::Moonshot) => None,
             (Endpoint::Embeddings, _) => Some("/embeddings"),
+            // Ark edits and makes pictures by one route.
+            (Endpoint::ImageGenerations, Self::OpenAi | Self::Compatible | Self::Ark)
+            | (Endpoint::ImageEdits, Self::Ark) => Some("/images/generations"),
+            (Endpoint::ImageEdits, Self::OpenAi | Self::Compatible) => Some("/images/edits"),
             (Endpoint::Responses, Self::OpenAi | Self::Compatible) => Some("/responses"),
             (Endpoint::Speech, Self::OpenAi | Self::Compatible) => Some("/audio/speech"),
             (Endpoint::Transcriptions, Self::OpenAi | Self::Compatible) => Some("/audio/transcriptions"),

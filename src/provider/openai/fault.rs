@@ -9,9 +9,9 @@ use super::dialect::Dialect;
 
 use Code::{
     ContentPolicyViolation as Policy, ContextLengthExceeded as TooLong, InvalidParameter as Parameter,
-    ModelNotFound as NoModel, ProviderAuthError as Auth, ProviderError as Failed, ProviderOverloaded as Overloaded,
-    ProviderQuotaExhausted as Exhausted, ProviderRateLimited as RateLimited, ProviderRejected as Rejected,
-    ProviderTimeout as TimedOut,
+    ModelNotFound as NoModel, ProviderAuthError as Auth, ProviderError as Failed, ProviderModelUnavailable as Closed,
+    ProviderOverloaded as Overloaded, ProviderQuotaExhausted as Exhausted, ProviderRateLimited as RateLimited,
+    ProviderRejected as Rejected, ProviderTimeout as TimedOut,
 };
 
 /// Parts of a vendor's `code` (or else its `type`) in lower case without punctuation, so that `DataInspectionFailed` and
@@ -43,6 +43,7 @@ const NAMED: &[(&str, Code)] = &[
     ("burst", RateLimited),
     ("limitrequests", RateLimited),
     ("timeout", TimedOut),
+    ("closedendpoint", Closed),
     ("invalidendpointormodel", NoModel),
     ("modelnotfound", NoModel),
     ("modelnotopen", NoModel),
@@ -52,6 +53,7 @@ const NAMED: &[(&str, Code)] = &[
     ("resourcenotfound", NoModel),
     ("datainspectionfailed", Policy),
     ("sensitivecontent", Policy),
+    ("riskdetection", Policy),
     ("contentfilter", Policy),
     ("contentpolicy", Policy),
     ("biopolicy", Policy),
@@ -116,7 +118,7 @@ fn classify(dialect: Dialect, status: Option<u16>, said: &VendorError) -> Code {
         (Some(429), _) => RateLimited,
         (Some(503 | 529), _) => Overloaded,
         (Some(408 | 504), _) => TimedOut,
-        (Some(400 | 404 | 413 | 415 | 422), Some(code @ (NoModel | Policy | TooLong))) => code,
+        (Some(400 | 404 | 413 | 415 | 422), Some(code @ (NoModel | Closed | Policy | TooLong))) => code,
         (Some(status @ (400 | 404 | 413 | 415 | 422)), _) => rejected(status, said),
         (Some(_), Some(TimedOut)) => TimedOut,
         (Some(_), _) => Failed,

@@ -12,6 +12,7 @@
 //! | speech | model; a text that OpenAI would not speak is 400 |
 //! | transcriptions, translations | the content of the form's `model` part; the recording goes on in the pieces that came |
 //! | embeddings | model |
+//! | images | see `images` |
 //!
 //! Voice is billed by what its model has a price for: tokens as the answer tells them, else characters of the text, or
 //! seconds as the answer or the recording itself tells them.
@@ -21,6 +22,7 @@ mod chunks;
 mod dialect;
 mod events;
 mod fault;
+mod images;
 mod plain;
 mod raw;
 mod request;
@@ -79,6 +81,9 @@ impl Provider for OpenAi {
     }
 
     fn encode(&self, call: &Call, target: &Target) -> Result<Exchange, Error> {
+        if matches!(call.endpoint(), Endpoint::ImageGenerations | Endpoint::ImageEdits) {
+            return images::encode(self.dialect, call, target);
+        }
         let (request, dropped) = request::encode(self.dialect, call, target)?;
         let decoder = Answer {
             dialect: self.dialect,
@@ -87,6 +92,7 @@ impl Provider for OpenAi {
             shows_usage: call.wants_usage() || !call.streams(),
             billing: Billing::of(call, target),
             sound: voice::sound(call),
+            images: None,
             form: None,
         };
         Ok(Exchange { request: Some(request), decoder: Box::new(decoder), dropped })
@@ -136,6 +142,8 @@ struct Answer {
     billing: Billing,
     /// The content type of the sound that was asked for.
     sound: &'static str,
+    /// Of an answer made of pictures: what is counted, and members to put before all others.
+    images: Option<(images::Counts, Bytes)>,
     form: Option<Box<dyn Form>>,
 }
 
@@ -167,6 +175,12 @@ impl Answer {
 
     fn read(&self, written: Written) -> Box<dyn Form> {
         let (dialect, billing) = (self.dialect, self.billing);
+        if let Some((counts, first)) = &self.images {
+            return match written {
+                Written::Events => Box::new(images::Stream::new(dialect, *counts)),
+                _ => Box::new(Plain::of_images(dialect, billing, *counts, first.clone())),
+            };
+        }
         match (written, self.endpoint) {
             (Written::Events, Endpoint::ChatCompletions | Endpoint::Embeddings) => {
                 Box::new(Stream::new(Chunks::new(dialect, self.shows_usage)))

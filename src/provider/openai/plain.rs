@@ -11,7 +11,8 @@ use crate::wire::vendor_error::is_truthy;
 
 use super::billing::Billing;
 use super::dialect::Dialect;
-use super::{Form, fault};
+use super::images::Counts;
+use super::{Form, fault, usage};
 
 /// So much of an answer is held back until it is plain that it is none of those errors that come as a success.
 const HELD: usize = 4 * 1024;
@@ -31,6 +32,11 @@ pub(super) struct Plain {
     has_choices: bool,
     reported: bool,
     passed: u64,
+    /// Of an answer made of pictures.
+    images: Option<Counts>,
+    in_data: bool,
+    /// Members to put before all others.
+    first: Bytes,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,16 +61,28 @@ impl Plain {
             has_choices: false,
             reported: false,
             passed: 0,
+            images: None,
+            in_data: false,
+            first: Bytes::new(),
         }
     }
 
+    /// For an answer made of pictures, which are counted; `first` are members to put before all others.
+    pub(super) fn of_images(dialect: Dialect, billing: Billing, counts: Counts, first: Bytes) -> Self {
+        Self { images: Some(counts), members: Members::new(3), first, ..Self::new(dialect, billing) }
+    }
+
     /// A member begins: whether it is one to read.
-    fn begin(&mut self, depth: usize, value_at: usize) -> bool {
+    fn begin(&mut self, depth: usize, value_at: usize, is_text: bool) -> bool {
         if self.wanted.is_some() {
             return false;
         }
         let key = self.members.key();
+        if let Some(counts) = self.images.as_mut().filter(|_| depth == 3 && self.in_data && is_text) {
+            counts.pictures += u64::from(matches!(&*key, "b64_json" | "url"));
+        }
         if depth == 1 {
+            self.in_data = key == "data";
             self.in_choices = key == "choices";
             self.has_choices |= self.in_choices;
         }
@@ -89,6 +107,11 @@ impl Plain {
             return Ok(());
         }
         bytes.extend_from_slice(tail);
+        if let Some(counts) = self.images.as_mut().filter(|_| wanted == Wanted::Usage) {
+            counts.tokens =
+                usage::read_images(&serde_json::from_slice(&bytes).unwrap_or_default()).unwrap_or(counts.tokens);
+            return Ok(());
+        }
         if matches!(wanted, Wanted::Usage | Wanted::ChoiceUsage) {
             if let Some(used) = self.billing.told(&serde_json::from_slice(&bytes).unwrap_or_default()) {
                 self.reported |= wanted == Wanted::Usage;
@@ -136,14 +159,24 @@ impl Plain {
 
     fn release(&mut self, out: &mut Output) {
         if let Some(held) = self.held.take() {
-            held.into_iter().for_each(|piece| out.write(piece));
+            for mut piece in held {
+                let brace = memchr::memchr(b'{', &piece).filter(|_| !self.first.is_empty());
+                if let Some(at) = brace {
+                    out.write(piece.split_to(at + 1));
+                    out.write(std::mem::take(&mut self.first));
+                }
+                out.write(piece);
+            }
             out.deliver(self.delivered());
         }
     }
 
     /// By our own count: a token is some four bytes.
     fn delivered(&self) -> Usage {
-        self.billing.delivered(self.passed.div_ceil(4))
+        match &self.images {
+            Some(counts) => counts.usage(),
+            None => self.billing.delivered(self.passed.div_ceil(4)),
+        }
     }
 }
 
@@ -154,7 +187,8 @@ impl Form for Plain {
         while let Some(event) = self.members.next(&piece, &mut at) {
             match event {
                 Event::Begin { depth, value_at, .. } => {
-                    if self.begin(depth, value_at) {
+                    let is_text = piece.get(value_at - base) == Some(&b'"');
+                    if self.begin(depth, value_at, is_text) {
                         from = value_at - base;
                     }
                 }
@@ -177,7 +211,9 @@ impl Form for Plain {
         self.pass(piece, out);
         if self.members.is_closed() {
             self.release(out);
-            if let Some(used) = self.billing.silent().filter(|_| out.usage().is_none()) {
+            if let Some(counts) = &self.images {
+                out.report(counts.usage());
+            } else if let Some(used) = self.billing.silent().filter(|_| out.usage().is_none()) {
                 out.report(used);
             }
             out.complete();

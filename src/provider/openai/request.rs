@@ -40,26 +40,37 @@ pub(super) fn encode(
         _ => {}
     }
     let (body, dropped) = edits.done();
-    let mut request = Request::new(CallBody::from(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = target.url(path)?;
-    let headers = request.headers_mut();
     let content_type = match &call.facts().multipart {
         Some(form) => voice::content_type(form)?,
         None => HeaderValue::from_static("application/json"),
     };
-    headers.insert(CONTENT_TYPE, content_type);
     let accept = match call.endpoint() {
         Endpoint::Speech => "*/*",
         _ if call.streams() => "text/event-stream",
         endpoint if endpoint.takes_recording() => "*/*",
         _ => "application/json",
     };
+    Ok((post(target, path, content_type, accept, body)?, dropped))
+}
+
+/// A request to the vendor's `path`, with the gateway's credential and no header of the caller's.
+pub(super) fn post(
+    target: &Target,
+    path: &str,
+    content_type: HeaderValue,
+    accept: &'static str,
+    body: Segments,
+) -> Result<Request<CallBody>, Error> {
+    let mut request = Request::new(CallBody::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.url(path)?;
+    let headers = request.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
     if let Credential::ApiKey(key) = target.credential.credential() {
         headers.insert(AUTHORIZATION, bearer(key.expose())?);
     }
-    Ok((request, dropped))
+    Ok(request)
 }
 
 fn bearer(key: &str) -> Result<HeaderValue, Error> {
@@ -126,7 +137,7 @@ impl Layout {
 }
 
 /// The splices of one request.
-struct Edits<'a> {
+pub(super) struct Edits<'a> {
     call: &'a Call,
     target: &'a Target,
     layout: Layout,
@@ -138,7 +149,8 @@ struct Edits<'a> {
 }
 
 impl<'a> Edits<'a> {
-    fn new(call: &'a Call, target: &'a Target) -> Self {
+    /// The model's id, spliced in.
+    pub(super) fn new(call: &'a Call, target: &'a Target) -> Self {
         let mut this =
             Self { call, target, layout: Layout::default(), edits: Vec::new(), cut: Vec::new(), dropped: Vec::new() };
         let model = call.facts().model.as_ref().filter(|model| *model.value != *target.upstream);
@@ -261,6 +273,24 @@ impl<'a> Edits<'a> {
         self.cut.extend(&self.dropped);
     }
 
+    /// Looks up all members, so that some can be left out or replaced.
+    pub(super) fn with_members(mut self) -> Self {
+        self.layout = Layout::of(self.call.segments(), false);
+        self
+    }
+
+    /// Leaves a member out, if it is there.
+    pub(super) fn leave_out(&mut self, key: &'static str) {
+        self.cut.push(key);
+    }
+
+    /// Puts a value in the place of a member's.
+    pub(super) fn replace(&mut self, key: &str, value: String) {
+        if let Some(member) = self.layout.member(key) {
+            self.edits.push((member.value.clone(), value.into()));
+        }
+    }
+
     /// Gives the top-level `key` this value, in the place of a null or as a new member.
     fn set(&mut self, key: &str, value: &str) {
         let facts = self.call.facts();
@@ -273,7 +303,7 @@ impl<'a> Edits<'a> {
         self.edits.push((at..at, format!("\"{key}\":{value}{comma}").into()));
     }
 
-    fn done(mut self) -> (Segments, Vec<&'static str>) {
+    pub(super) fn done(mut self) -> (Segments, Vec<&'static str>) {
         let cuts = self.cuts();
         self.edits.retain(|(place, _)| !cuts.iter().any(|cut| place.start < cut.end && cut.start < place.end));
         self.edits.extend(cuts.into_iter().map(|cut| (cut, Bytes::new())));

@@ -46,6 +46,7 @@ struct InputDetails {
 #[serde(default)]
 struct OutputDetails {
     reasoning_tokens: Count,
+    text_tokens: Count,
     audio_tokens: Count,
 }
 
@@ -95,6 +96,15 @@ pub(super) fn read(value: &Lenient<Reported>) -> Option<Usage> {
         audio_output_tokens: first(&[&of_output.audio_tokens]),
         ..Usage::NONE
     })
+}
+
+/// What the `usage` of an answer that is made of pictures says: output that is not told to be text is image tokens.
+pub(super) fn read_images(value: &Lenient<Reported>) -> Option<Usage> {
+    let used = read(value)?;
+    let told = value.object().and_then(|said| said.output_tokens_details.object());
+    let text = told.map_or(0, |details| first(&[&details.text_tokens]));
+    let image_output_tokens = used.output_tokens.saturating_sub(text);
+    Some(Usage { image_output_tokens, image_input_tokens: used.image_input_tokens.min(used.input_tokens), ..used })
 }
 
 #[cfg(test)]
@@ -155,6 +165,19 @@ mod tests {
             "output_tokens":6,"total_tokens":31}"#;
         let want = Usage { input_tokens: 25, output_tokens: 6, audio_input_tokens: 21, ..Usage::NONE };
         assert_eq!(usage(transcript), Some(want));
+    }
+
+    #[test]
+    fn what_an_image_answer_gives_out_is_image_tokens_but_for_text() {
+        let read = |text: &str| read_images(&serde_json::from_str(text).unwrap()).unwrap();
+        let plain = read(
+            r#"{"input_tokens":50,"output_tokens":4160,"total_tokens":4210,"input_tokens_details":{"text_tokens":10,"image_tokens":40}}"#,
+        );
+        assert_eq!((plain.image_input_tokens, plain.image_output_tokens, plain.output_tokens), (40, 4160, 4160));
+        let told = read(
+            r#"{"input_tokens":5,"output_tokens":100,"output_tokens_details":{"text_tokens":30,"image_tokens":70}}"#,
+        );
+        assert_eq!(told.image_output_tokens, 70);
     }
 
     #[test]

@@ -116,6 +116,18 @@ fn media_hold_the_units_that_they_are_priced_by() {
 }
 
 #[test]
+fn pictures_that_are_priced_by_token_hold_the_models_ceiling_and_their_input_each() {
+    let terms = crate::provider::known::known("openai-image").unwrap().terms();
+    let ceiling = terms.max_output_tokens.unwrap();
+    let facts = Facts { n: at(3), body_bytes: 1_100, media_bytes: 1_000, media_parts: 1, ..facts() };
+    let hold = reckoned(Endpoint::ImageEdits, facts, Some(Arc::new(terms)), &spend()).unwrap();
+    let Amounts { images, input_tokens, output_tokens, spend, .. } = hold.amounts;
+    assert_eq!((images, output_tokens, input_tokens), (3, 3 * ceiling, 3 * (100 + 50_000)));
+    assert_eq!(spend.as_nanos(), (30 * output_tokens + 8 * input_tokens) * 1_000);
+    assert_eq!(hold.output_bound, None, "the vendor has no such bound to be sent");
+}
+
+#[test]
 fn without_limits_what_is_not_known_is_held_as_nothing() {
     let hold = reckoned(Endpoint::ChatCompletions, facts(), priced(tokens(), None), &[]).unwrap();
     let Amounts { requests, input_tokens, output_tokens, spend, .. } = hold.amounts;

@@ -31,7 +31,7 @@ pub(crate) fn completion_id(vendor: &str) -> String {
 }
 
 /// Seconds since 1970 for `created`: the one place where a codec looks at a clock, as no decision hangs on it.
-fn unix_now() -> u64 {
+pub(crate) fn unix_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -74,6 +74,25 @@ impl Peek<'_> {
         Ok(())
     }
 
+    /// Reads `image`, `images` or `mask`: a URL, an object around one, or a list of them.
+    pub(super) fn pictures(&mut self) -> Result<(), Error> {
+        let payload = match self.scan.value()? {
+            b'[' => {
+                self.scan.enter()?;
+                let mut first = true;
+                while self.scan.more(b']', &mut first)? {
+                    self.pictures()?;
+                }
+                return Ok(());
+            }
+            b'"' => self.payload(Place::Url)?,
+            b'{' => self.part()?.payload,
+            _ => return self.scan.skip(),
+        };
+        self.facts.add_media(payload);
+        Ok(())
+    }
+
     /// Reads `tools`: each must be of a type that the vendor does not bill on its own.
     pub(super) fn tools(&mut self) -> Result<(), Error> {
         if self.scan.value()? != b'[' {

@@ -9,6 +9,8 @@ mod names;
 mod parts;
 mod tools;
 
+pub(super) use parts::type_by_path;
+
 use bytes::Bytes;
 use serde::Serialize;
 

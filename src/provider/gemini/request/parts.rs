@@ -162,6 +162,11 @@ fn is_https(url: &str) -> bool {
 
 /// Google fetches it; where the path names the type it is told.
 fn by_url(url: &str) -> Kind<'_> {
+    Kind::FileData(FileData { mime_type: type_by_path(url), file_uri: url })
+}
+
+/// The media type that a URL's path names.
+pub(in crate::provider::gemini) fn type_by_path(url: &str) -> Option<&'static str> {
     const TYPES: [(&str, &str); 9] = [
         (".png", "image/png"),
         (".jpg", "image/jpeg"),
@@ -174,6 +179,5 @@ fn by_url(url: &str) -> Kind<'_> {
         (".mp4", "video/mp4"),
     ];
     let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
-    let mime_type = TYPES.iter().find(|(end, _)| path.ends_with(end)).map(|(_, kind)| *kind);
-    Kind::FileData(FileData { mime_type, file_uri: url })
+    TYPES.iter().find(|(end, _)| path.ends_with(end)).map(|(_, kind)| *kind)
 }

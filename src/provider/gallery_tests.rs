@@ -1,0 +1,184 @@
+use super::*;
+
+use std::sync::Arc;
+
+use http::Response;
+use serde_json::{Value, json};
+
+use crate::base::money::Rate;
+use crate::domain::modality::Modality;
+use crate::domain::model::ModelTerms;
+use crate::domain::price::{Price, Rates};
+use crate::http::fetch::Fetch;
+use crate::provider::echo::Echo;
+use crate::provider::traits::{Credential, Timeouts};
+
+fn target(price: Price) -> Target {
+    let mut terms = ModelTerms::new("m", Modality::Image);
+    terms.price = price;
+    Target {
+        provider: "p".into(),
+        codec: Arc::new(Echo),
+        base_url: "http://vendor.test".parse().unwrap(),
+        credential: Arc::new(Credential::None),
+        upstream: "m".into(),
+        terms: Arc::new(terms),
+        timeouts: Timeouts::default(),
+        content_hosts: Arc::new(["127.0.0.1:9".to_owned()]),
+    }
+}
+
+/// A vendor whose answers are `u…` for a URL, `b…` for base64, `!…` for a refusal.
+fn read(body: &Bytes) -> Result<Taken, Error> {
+    let text = body.slice(1..);
+    let made = match body[0] {
+        b'u' => Made::Url(text),
+        b'b' => Made::Base64 { media_type: "image/png".into(), text },
+        b'!' => return Err(Error::provider(Code::ContentPolicyViolation, "Refused.")),
+        _ => return Err(Error::provider(Code::ProviderError, "Broken.")),
+    };
+    Ok(Taken { made: vec![made], usage: Usage { input_tokens: 3, ..Usage::NONE }, is_answer: true, ..Taken::default() })
+}
+
+fn exchange(calls: u64, form: Option<Form>, price: Price) -> Exchange {
+    let plan = Plan {
+        request: Request::post("http://vendor.test/make").body(CallBody::from(Bytes::from_static(b"{}"))).unwrap(),
+        calls,
+        form,
+        size: None,
+        warnings: Vec::new(),
+        dropped: Vec::new(),
+        hosts: &["*.cdn.test"],
+        read,
+    };
+    plan.into_exchange(&target(price))
+}
+
+/// Plays the vendor's answers, a step each; an `Err` is a step that fails. Gives the bytes that came out, what was asked
+/// for, and the output.
+fn play(exchange: Exchange, answers: &[Result<&str, Code>]) -> (Result<Vec<u8>, Error>, Vec<String>, Output) {
+    let (mut decoder, mut out, mut asked) = (exchange.decoder, Output::default(), Vec::new());
+    let mut next = exchange.request;
+    for answer in answers {
+        let request = next.take().expect("a step too many was played");
+        assert_eq!(request.uri().path() == "/make", request.extensions().get::<Fetch>().is_none());
+        asked.push(request.uri().to_string());
+        decoder.head(&Response::new(()).into_parts().0).unwrap();
+        let step = match answer {
+            Ok(body) => {
+                let mut pieces = body.as_bytes().chunks(2);
+                let pushed = pieces.try_for_each(|piece| decoder.push(Bytes::copy_from_slice(piece), &mut out));
+                pushed.and_then(|()| decoder.finish(&mut out))
+            }
+            Err(code) => Err(Error::provider(*code, "The vendor failed.")),
+        };
+        if let Err(error) = step.or_else(|error| decoder.stumbled(error, &mut out)) {
+            return (Err(error), asked, out);
+        }
+        next = decoder.next_request();
+        assert!(next.is_none() || !out.has_frames(), "a step before the last put something out");
+    }
+    assert!(next.is_none(), "a step was left out");
+    let mut bytes = Vec::new();
+    while let Some(frame) = out.next_frame() {
+        bytes.extend_from_slice(&frame);
+    }
+    (Ok(bytes), asked, out)
+}
+
+fn json_of(bytes: Result<Vec<u8>, Error>) -> Value {
+    let mut value: Value = serde_json::from_slice(&bytes.unwrap()).unwrap();
+    value.as_object_mut().unwrap().remove("created");
+    value.as_object_mut().unwrap().remove("usage");
+    value
+}
+
+#[test]
+fn one_answer_in_the_callers_shape_goes_on_as_it_is() {
+    for (answer, form) in [("u\"x\"", None), ("u\"x\"", Some(Form::Url)), ("b\"x\"", Some(Form::Base64))] {
+        let (bytes, _, out) = play(exchange(1, form, Price::Unpriced), &[Ok(answer)]);
+        assert_eq!(bytes.unwrap(), answer.as_bytes());
+        assert_eq!((out.usage().unwrap().images, out.is_complete()), (1, true));
+    }
+}
+
+#[test]
+fn several_pictures_are_several_calls_and_one_answer() {
+    let answers = [Ok("b\"a\""), Ok("b\"b\""), Ok("b\"c\"")];
+    let (bytes, asked, out) = play(exchange(3, Some(Form::Base64), Price::Unpriced), &answers);
+    assert_eq!(asked.len(), 3);
+    assert_eq!(json_of(bytes), json!({"data": [{"b64_json": "a"}, {"b64_json": "b"}, {"b64_json": "c"}]}));
+    assert_eq!(out.usage().unwrap(), Usage { images: 3, ..Usage::NONE });
+}
+
+#[test]
+fn tokens_count_where_the_price_goes_by_them() {
+    let rates = Rates { input: Rate::per_million("1").ok(), ..Rates::NONE };
+    let (_, _, out) = play(exchange(2, None, Price::flat(rates)), &[Ok("b\"a\""), Ok("b\"b\"")]);
+    assert_eq!(out.usage().unwrap(), Usage { images: 2, input_tokens: 6, ..Usage::NONE });
+}
+
+#[test]
+fn a_url_is_fetched_where_the_picture_was_asked_for() {
+    let form = Some(Form::Base64);
+    let (bytes, asked, _) =
+        play(exchange(1, form, Price::Unpriced), &[Ok("u\"https:\\/\\/a.cdn.test\\/p?sig=1\""), Ok("\u{7f}PNG")]);
+    assert_eq!(asked[1], "https://a.cdn.test/p?sig=1");
+    assert_eq!(json_of(bytes), json!({"data": [{"b64_json": "f1BORw=="}]}));
+    let (bytes, ..) = play(exchange(1, form, Price::Unpriced), &[Ok("u\"http://127.0.0.1:9/p\""), Ok("abc")]);
+    assert_eq!(json_of(bytes), json!({"data": [{"b64_json": "YWJj"}]}));
+}
+
+#[test]
+fn a_picture_that_may_not_or_cannot_be_fetched_stays_a_url_and_says_why() {
+    let form = Some(Form::Base64);
+    let (bytes, asked, out) = play(exchange(1, form, Price::Unpriced), &[Ok("u\"https://evil.test/p\"")]);
+    let value = json_of(bytes);
+    assert_eq!((asked.len(), &value["data"][0]["url"]), (1, &json!("https://evil.test/p")));
+    assert!(value["warnings"][0].as_str().unwrap().contains("content_hosts"));
+    assert_eq!(out.usage().unwrap().images, 1, "it was made, and is billed");
+    for failing in [Err(Code::ProviderTimeout), Ok("")] {
+        let (bytes, ..) = play(exchange(1, form, Price::Unpriced), &[Ok("u\"https://a.cdn.test/p\""), failing]);
+        let value = json_of(bytes);
+        assert_eq!(value["data"][0]["url"], "https://a.cdn.test/p");
+        assert!(value["warnings"][0].as_str().unwrap().starts_with("Picture 1 is given as a URL."));
+    }
+}
+
+#[test]
+fn what_was_made_before_a_failure_is_given_and_billed() {
+    let form = Some(Form::Base64);
+    // A refusal costs one picture; anything else, the rest.
+    let (bytes, asked, out) = play(exchange(3, form, Price::Unpriced), &[Ok("b\"a\""), Ok("!"), Ok("b\"c\"")]);
+    let value = json_of(bytes);
+    assert_eq!((asked.len(), value["data"].as_array().unwrap().len(), out.usage().unwrap().images), (3, 2, 2));
+    assert_eq!(value["warnings"], json!(["Picture 2 was not made. Refused."]));
+    let (bytes, asked, out) = play(exchange(3, form, Price::Unpriced), &[Ok("b\"a\""), Err(Code::ProviderRateLimited)]);
+    assert_eq!((asked.len(), out.usage().unwrap().images), (2, 1));
+    assert_eq!(json_of(bytes)["data"], json!([{"b64_json": "a"}]));
+}
+
+#[test]
+fn where_nothing_was_made_the_failure_is_the_answer() {
+    for (answer, code) in [
+        (Ok("!"), Code::ContentPolicyViolation),
+        (Ok("?"), Code::ProviderError),
+        (Err(Code::ProviderRateLimited), Code::ProviderRateLimited),
+    ] {
+        let (result, asked, out) = play(exchange(3, None, Price::Unpriced), &[answer]);
+        assert_eq!((result.unwrap_err().code(), asked.len()), (code, 1));
+        assert!(!out.is_complete() && out.delivered() == Usage::NONE);
+    }
+}
+
+#[test]
+fn an_answer_larger_than_a_picture_is_refused() {
+    let mut decoder = exchange(1, Some(Form::Base64), Price::Unpriced).decoder;
+    let mut out = Output::default();
+    decoder.push(Bytes::from_static(b"u\"https://a.cdn.test/p\""), &mut out).unwrap();
+    decoder.finish(&mut out).unwrap();
+    decoder.next_request().unwrap();
+    let piece = Bytes::from(vec![0; 1 << 20]);
+    let failed = (0..64).position(|_| decoder.push(piece.clone(), &mut out).is_err());
+    assert_eq!(failed, Some(32));
+}
