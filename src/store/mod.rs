@@ -4,8 +4,10 @@
 pub mod contract;
 pub mod error;
 pub mod grant;
+pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod memory;
 pub mod quota;
 pub mod tables;
+pub mod webhooks;
