@@ -15,8 +15,8 @@ const fn fine(nanos: u64) -> Fine {
     (nanos as Fine) << 32
 }
 
-/// The state of one rate. The default is a full bucket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The state of one rate. The default is a full bucket; the one that is full later is the greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Gcra {
     tat: Fine,
 }
@@ -93,9 +93,11 @@ impl Gcra {
         }
     }
 
-    /// Gives `n` permits back.
+    /// Gives `n` permits back, rounded up: what was taken in one piece may come back in several.
     pub fn give_back(&mut self, rate: Rate, n: u64) {
-        self.tat = self.tat.saturating_sub(rate.cost(n));
+        if n > 0 {
+            self.tat = self.tat.saturating_sub(rate.cost(n).saturating_add(1));
+        }
     }
 
     /// Permits not yet refilled at `now`, rounded up.

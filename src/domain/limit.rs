@@ -113,6 +113,20 @@ pub enum Measure {
 }
 
 impl Measure {
+    /// Every measure.
+    pub const ALL: [Self; 10] = [
+        Self::Requests,
+        Self::Tokens,
+        Self::InputTokens,
+        Self::OutputTokens,
+        Self::Spend,
+        Self::Images,
+        Self::VideoSeconds,
+        Self::AudioSeconds,
+        Self::Characters,
+        Self::Concurrency,
+    ];
+
     /// The word for it in configuration and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -173,6 +187,9 @@ pub enum Window {
 }
 
 impl Per {
+    /// Every window, shortest first.
+    pub const ALL: [Self; 6] = [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Month, Self::Total];
+
     /// The word for it in configuration and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -195,6 +212,16 @@ pub enum Mode {
     Enforce,
     /// Counts and reports, never refuses.
     Shadow,
+}
+
+impl Mode {
+    /// The word for it in configuration and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
 }
 
 /// What happens to requests while the quota store cannot be reached.

@@ -32,11 +32,19 @@ pub struct LimitBook {
 impl LimitBook {
     /// A book of these limits. One limit named twice is an error.
     pub fn new(limits: impl IntoIterator<Item = Limit>) -> Result<Self, String> {
+        let book = Self::default();
+        book.load(limits)?;
+        Ok(book)
+    }
+
+    /// Puts these limits in the place of all others, at once. On an error nothing changes.
+    pub fn load(&self, limits: impl IntoIterator<Item = Limit>) -> Result<(), String> {
         let mut snapshot = Snapshot::new();
         for limit in limits {
             add(&mut snapshot, limit)?;
         }
-        Ok(Self { snapshot: RwLock::new(Arc::new(snapshot)) })
+        *self.snapshot.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(snapshot);
+        Ok(())
     }
 
     /// Replaces the limits of `scope` that were set by API; those of the configuration stay. On an error nothing changes.

@@ -10,6 +10,7 @@ pub mod job_json;
 pub mod key;
 pub mod limit;
 pub mod limit_book;
+pub mod limit_rules;
 pub mod modality;
 pub mod model;
 pub mod name;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::money::{Money, Rate};
+use crate::base::money::{Money, ParseMoneyError, Rate};
 
 use super::usage::Usage;
 
@@ -147,6 +147,70 @@ impl Price {
 }
 
 impl Rates {
+    /// Nothing priced.
+    pub const NONE: Self = Self {
+        input: None,
+        cached_input: None,
+        cache_write: None,
+        output: None,
+        reasoning: None,
+        image_input: None,
+        image_output: None,
+        audio_input: None,
+        audio_output: None,
+        per_image: None,
+        per_video_second: None,
+        per_video: None,
+        per_audio_second: None,
+        per_character: None,
+        per_request: None,
+    };
+
+    /// The price keys, as configuration writes them.
+    pub const KEYS: [&'static str; 15] = [
+        "input",
+        "cached_input",
+        "cache_write",
+        "output",
+        "reasoning",
+        "image_input",
+        "image_output",
+        "audio_input",
+        "audio_output",
+        "per_image",
+        "per_video_second",
+        "per_video",
+        "per_audio_second",
+        "per_character",
+        "per_request",
+    ];
+
+    /// Sets the price of one of [`KEYS`](Self::KEYS) from decimal US dollars: per million for tokens, else a unit.
+    /// An unknown key sets nothing.
+    pub fn set(&mut self, key: &str, dollars: &str) -> Result<(), ParseMoneyError> {
+        let rate = if key.starts_with("per_") { Rate::per_unit(dollars) } else { Rate::per_million(dollars) }?;
+        let slot = match key {
+            "input" => &mut self.input,
+            "cached_input" => &mut self.cached_input,
+            "cache_write" => &mut self.cache_write,
+            "output" => &mut self.output,
+            "reasoning" => &mut self.reasoning,
+            "image_input" => &mut self.image_input,
+            "image_output" => &mut self.image_output,
+            "audio_input" => &mut self.audio_input,
+            "audio_output" => &mut self.audio_output,
+            "per_image" => &mut self.per_image,
+            "per_video_second" => &mut self.per_video_second,
+            "per_video" => &mut self.per_video,
+            "per_audio_second" => &mut self.per_audio_second,
+            "per_character" => &mut self.per_character,
+            "per_request" => &mut self.per_request,
+            _ => return Ok(()),
+        };
+        *slot = Some(rate);
+        Ok(())
+    }
+
     /// Pico-dollars of `usage`, each part priced once; `None` when a used unit has no price.
     fn picos(&self, usage: &Usage) -> Option<u128> {
         let inputs = [

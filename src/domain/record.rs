@@ -33,6 +33,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 7] = [
+        Self::Completed,
+        Self::ClientClosed,
+        Self::ProviderFailed,
+        Self::Truncated,
+        Self::Refused,
+        Self::Failed,
+        Self::UnknownAfterCrash,
+    ];
+
     /// The word for it in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {

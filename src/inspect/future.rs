@@ -21,7 +21,7 @@ use super::accept::{Plan, Rules};
 use super::collect::Collect;
 
 pin_project! {
-    /// The future of [`Inspect`](super::Inspect): collects the body, then calls the inner service.
+    /// The future of [`InspectService`](super::InspectService): collects the body, then calls the inner service.
     pub struct ResponseFuture<S, B>
     where
         S: Service<Request<CallBody>>,

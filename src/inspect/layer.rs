@@ -5,7 +5,7 @@ use tower_layer::Layer;
 use crate::domain::model::Catalog;
 
 use super::accept::Rules;
-use super::service::Inspect;
+use super::service::InspectService;
 
 /// Reads request bodies. See the [module docs](super).
 #[derive(Clone, Debug, Default)]
@@ -42,9 +42,9 @@ impl InspectLayer {
 }
 
 impl<S> Layer<S> for InspectLayer {
-    type Service = Inspect<S>;
+    type Service = InspectService<S>;
 
-    fn layer(&self, inner: S) -> Inspect<S> {
-        Inspect::new(inner, self.rules.clone())
+    fn layer(&self, inner: S) -> InspectService<S> {
+        InspectService::new(inner, self.rules.clone())
     }
 }

@@ -53,4 +53,4 @@ mod service;
 
 pub use future::ResponseFuture;
 pub use layer::InspectLayer;
-pub use service::Inspect;
+pub use service::InspectService;

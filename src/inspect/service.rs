@@ -16,18 +16,18 @@ use super::future::{Reading, ResponseFuture};
 
 /// The service of [`InspectLayer`](super::InspectLayer). See the [module docs](super).
 #[derive(Clone, Debug)]
-pub struct Inspect<S> {
+pub struct InspectService<S> {
     inner: S,
     rules: Arc<Rules>,
 }
 
-impl<S> Inspect<S> {
+impl<S> InspectService<S> {
     pub(super) fn new(inner: S, rules: Arc<Rules>) -> Self {
         Self { inner, rules }
     }
 }
 
-impl<S, B, RB> Service<Request<B>> for Inspect<S>
+impl<S, B, RB> Service<Request<B>> for InspectService<S>
 where
     S: Service<Request<CallBody>, Response = Response<RB>> + Clone,
     B: Body<Data = Bytes>,

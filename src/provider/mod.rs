@@ -4,8 +4,10 @@
 //! a vendor never imports another.
 
 pub mod anthropic;
+pub mod codec;
 pub mod echo;
 pub mod gemini;
+pub mod kind;
 pub mod known;
 pub mod openai;
 pub mod registry;

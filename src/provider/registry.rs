@@ -4,9 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use http::Uri;
+
 use crate::domain::model::{Catalog, ModelTerms};
 
-use super::traits::Target;
+use super::echo::{Echo, demo_models};
+use super::kind::Kind;
+use super::traits::{Credential, Target, Timeouts};
 
 /// The models that this gateway offers. Cheap to clone; all clones see the same snapshot.
 #[derive(Clone, Default)]
@@ -23,6 +27,23 @@ impl Registry {
         let registry = Self::default();
         registry.swap(targets)?;
         Ok(registry)
+    }
+
+    /// The offline models `demo-chat`, `demo-image`, `demo-tts`, … alone: answered in this process, free, for trying
+    /// things out and for tests.
+    pub fn offline() -> Self {
+        let targets = demo_models().map(|terms| Target {
+            provider: Kind::Echo.as_str().into(),
+            codec: Arc::new(Echo),
+            base_url: Uri::from_static("http://echo.invalid"),
+            credential: Arc::new(Credential::None),
+            upstream: Arc::clone(&terms.id),
+            terms: Arc::new(terms),
+            timeouts: Timeouts::default(),
+            content_hosts: Arc::new([]),
+        });
+        let targets = targets.map(|target| (Arc::clone(&target.terms.id), Arc::new(target))).into();
+        Self(Arc::new(RwLock::new(Arc::new(Snapshot { targets }))))
     }
 
     /// Puts these models in the place of all others, at once. On an error nothing changes.

@@ -102,11 +102,11 @@ impl<C: VendorClient> RouteFuture<C> {
                 }
                 Step::Ready(request, client) => {
                     if request.is_some() {
-                        ready!(client.poll_ready(cx)).map_err(|e| transport_failure(&*e))?;
+                        ready!(client.poll_free(cx)).map_err(|e| transport_failure(&*e))?;
                     }
                     trip.meter.call();
                     match request.take() {
-                        Some(request) => Step::Calling(Box::pin(client.call(request))),
+                        Some(request) => Step::Calling(Box::pin(client.send(request))),
                         None => Self::prime(trip, None, &Response::new(()).into_parts().0)?,
                     }
                 }

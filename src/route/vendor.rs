@@ -34,10 +34,10 @@ pub trait VendorClient: Clone + Send + 'static {
     type Trip: Future<Output = Result<Response<Self::Body>, BoxError>> + Send + 'static;
 
     #[doc(hidden)]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+    fn poll_free(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
 
     #[doc(hidden)]
-    fn call(&mut self, request: Request<CallBody>) -> Self::Trip;
+    fn send(&mut self, request: Request<CallBody>) -> Self::Trip;
 }
 
 impl<S, B> VendorClient for S
@@ -49,11 +49,11 @@ where
     type Body = B;
     type Trip = Trip<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_free(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Service::poll_ready(self, cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<CallBody>) -> Self::Trip {
+    fn send(&mut self, request: Request<CallBody>) -> Self::Trip {
         Trip { call: Service::call(self, request) }
     }
 }

@@ -2,15 +2,19 @@
 
 pub mod base64;
 mod cursor;
+pub(crate) mod data_url;
 pub mod facts;
 pub mod json;
 pub mod members;
 pub mod multipart;
+pub(crate) mod openai_chat;
+pub(crate) mod openai_request;
 mod params;
 pub mod peek;
 mod scan;
 pub mod scrub;
 pub mod splice;
 pub mod sse;
+pub(crate) mod text;
 mod utf8;
 pub mod vendor_error;

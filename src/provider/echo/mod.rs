@@ -4,6 +4,7 @@
 //! are drawn from a hash of their text, images and speech are small but real files, transcription tells how much it heard.
 
 mod audio;
+mod demo;
 mod embeddings;
 mod image;
 mod text;
@@ -22,6 +23,8 @@ use crate::domain::usage::Usage;
 use crate::http::call::Call;
 
 use super::traits::{Decoder, Exchange, Output, Provider, Target};
+
+pub use demo::demo_models;
 
 /// The `created` of every answer: a codec has no clock, and the same request has the same answer.
 const CREATED: u64 = 1_700_000_000;

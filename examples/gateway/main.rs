@@ -1,0 +1,86 @@
+//! The gateway as a program.
+//!
+//! ```text
+//! cargo run --release --example gateway
+//! cargo run --release --example gateway -- --config kancy.toml
+//! ```
+
+mod args;
+mod demo;
+mod server;
+mod stores;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kancy::config::OnDisconnect;
+use kancy::{Clock, Closing, Config, Drain, HyperClient, SystemClock};
+use tokio::net::TcpListener;
+
+use args::{Args, Command};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(Command::Serve(args)) => args,
+        Ok(Command::Print(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => return refuse(&why),
+    };
+    match run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => refuse(&why),
+    }
+}
+
+/// One clear line, and the exit status that says it was the caller's to mend.
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("gateway: {why}");
+    ExitCode::from(2)
+}
+
+async fn run(args: Args) -> Result<(), String> {
+    let env = |name: &str| std::env::var(name).ok();
+    let config = match &args.config {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            Config::parse(&text, env).map_err(|e| format!("{}: {e}", path.display()))?
+        }
+        None => Config::from_env(env).map_err(|e| e.to_string())?,
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let stores = stores::open(&config, &clock).await?;
+    let demo_key = match args.config {
+        Some(_) => None,
+        None => Some(demo::key(&*stores.key_admin, clock.now()).await?),
+    };
+
+    let closing = Closing::default();
+    let builder = config.gateway(stores, HyperClient::new(), clock).await.map_err(|e| e.to_string())?;
+    let mut builder = builder.closing(closing.clone());
+    if config.gateway.on_disconnect == OnDisconnect::Drain {
+        builder = builder.drain(drain(config.gateway.drain));
+    }
+    let gateway = builder.build();
+
+    let listener = TcpListener::bind(&args.listen).await.map_err(|e| format!("{}: {e}", args.listen))?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    println!("listening on http://{address}");
+    if let Some(key) = demo_key {
+        demo::welcome(address, &key);
+    }
+    server::serve(listener, gateway, closing, config.gateway.shutdown_grace).await;
+    Ok(())
+}
+
+fn drain(at_most: Duration) -> Drain {
+    Drain::new(move |rest| {
+        tokio::spawn(async move {
+            // What was seen until then is booked.
+            let _ = tokio::time::timeout(at_most, rest).await;
+        });
+    })
+}

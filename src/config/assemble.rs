@@ -1,0 +1,124 @@
+//! From a configuration and its stores to a gateway.
+
+use std::sync::Arc;
+
+use crate::admin::{AdminService, AdminStores};
+use crate::auth::AuthLayer;
+use crate::base::clock::Clock;
+use crate::domain::key::KeyRecord;
+use crate::domain::limit_book::LimitBook;
+use crate::gateway::{Gateway, GatewayBuilder};
+use crate::provider::codec::codec;
+use crate::provider::registry::Registry;
+use crate::provider::traits::Target;
+use crate::store::error::StoreError;
+use crate::store::keys::{KeyAdmin, KeyStore};
+use crate::store::ledger::{UsageSink, UsageStore};
+use crate::store::memory::alerts::MemoryAlerts;
+use crate::store::memory::audit::MemoryAudit;
+use crate::store::memory::keys::MemoryKeys;
+use crate::store::memory::ledger::MemoryLedger;
+use crate::store::memory::limits::MemoryLimits;
+use crate::store::memory::quota::MemoryQuota;
+use crate::store::quota::QuotaStore;
+use crate::store::tables::{AlertStore, AuditStore, LimitStore};
+
+use super::{Config, ConfigError};
+
+/// Every store that a gateway needs.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "a store for each trait")]
+pub struct Stores {
+    pub keys: Arc<dyn KeyStore>,
+    pub key_admin: Arc<dyn KeyAdmin>,
+    pub limits: Arc<dyn LimitStore>,
+    pub quota: Arc<dyn QuotaStore>,
+    pub sink: Arc<dyn UsageSink>,
+    pub usage: Arc<dyn UsageStore>,
+    pub alerts: Arc<dyn AlertStore>,
+    pub audit: Arc<dyn AuditStore>,
+}
+
+impl Stores {
+    /// Everything in this process, and gone with it.
+    pub fn memory(clock: Arc<dyn Clock>) -> Self {
+        let (keys, ledger) = (Arc::new(MemoryKeys::new()), Arc::new(MemoryLedger::new()));
+        let alerts: Arc<dyn AlertStore> = Arc::new(MemoryAlerts::new());
+        let quota = MemoryQuota::with_ledger(ledger.clone()).alerts(Arc::clone(&alerts)).clock(clock);
+        Self {
+            keys: keys.clone(),
+            key_admin: keys,
+            limits: Arc::new(MemoryLimits::new()),
+            quota: Arc::new(quota),
+            sink: ledger.clone(),
+            usage: ledger,
+            alerts,
+            audit: Arc::new(MemoryAudit::new()),
+        }
+    }
+}
+
+impl Config {
+    /// The models of the configuration, each with its way to its vendor.
+    pub fn registry(&self) -> Result<Registry, ConfigError> {
+        let targets = self.models.iter().map(|model| {
+            let path = || format!("models.{:?}", &*model.terms.id);
+            let provider = self.providers.iter().find(|p| p.name == model.provider);
+            let provider = provider.ok_or_else(|| ConfigError::new(path(), "names no provider of this file"))?;
+            Ok(Target {
+                provider: Arc::clone(&provider.name),
+                codec: codec(provider.kind),
+                base_url: provider.base_url.clone(),
+                credential: Arc::new(provider.credential.clone()),
+                upstream: Arc::clone(&model.upstream),
+                terms: Arc::new(model.terms.clone()),
+                timeouts: provider.timeouts,
+                content_hosts: Arc::clone(&provider.content_hosts),
+            })
+        });
+        let targets = targets.collect::<Result<Vec<_>, ConfigError>>()?;
+        Registry::new(targets).map_err(|why| ConfigError::new("models", why))
+    }
+
+    /// A gateway with everything that the configuration says, but for what only the host can decide: the
+    /// [`Drain`](crate::Drain) for `on_disconnect = "drain"`, and the [`Closing`](crate::Closing) switch.
+    ///
+    /// Puts the keys of the file into the store, and both the file's and the stored limits in force.
+    pub async fn gateway<C>(
+        &self,
+        stores: Stores,
+        client: C,
+        clock: Arc<dyn Clock>,
+    ) -> Result<GatewayBuilder<C>, StoreError> {
+        for key in &self.keys {
+            let key = KeyRecord { created_at: clock.now(), ..key.clone() };
+            stores.key_admin.insert(key).await?;
+        }
+        let stored = stores.limits.all().await?;
+        let book = Arc::new(LimitBook::default());
+        book.load(self.limits.iter().cloned().chain(stored)).map_err(StoreError::unavailable)?;
+        let registry = self.registry().map_err(|e| StoreError::unavailable(e.to_string()))?;
+        let auth = AuthLayer::new(stores.keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
+        let mut builder = Gateway::builder(registry, client)
+            .auth(auth)
+            .ledger_parts(stores.sink, Arc::clone(&stores.usage))
+            .quota(Arc::clone(&stores.quota), Arc::clone(&book))
+            .on_store_failure(self.storage.on_store_failure)
+            .abandoned(self.gateway.abandoned)
+            .max_body_bytes(self.gateway.max_body_bytes)
+            .clock(Arc::clone(&clock));
+        if let Some(admin) = &self.admin {
+            let stores = AdminStores {
+                keys: stores.key_admin,
+                limits: stores.limits,
+                book,
+                quota: stores.quota,
+                usage: stores.usage,
+                alerts: stores.alerts,
+                audit: stores.audit,
+            };
+            builder = builder.admin(AdminService::new(admin.token.clone(), stores, clock));
+        }
+        Ok(builder)
+    }
+}

@@ -1,0 +1,117 @@
+//! A way that divides: what an inner service answers, or a reply of the gateway's own.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::admin::{Reply, ReplyFuture};
+use crate::http::body::{CallBody, ResponseBody};
+
+pin_project! {
+    /// A body of the one kind or the other.
+    #[project = ForkBodyProj]
+    pub enum ForkBody<B> {
+        #[doc(hidden)]
+        Inner { #[pin] body: B },
+        #[doc(hidden)]
+        Reply { #[pin] body: ResponseBody<CallBody> },
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ForkBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project() {
+            ForkBodyProj::Inner { body } => body.poll_frame(cx),
+            ForkBodyProj::Reply { body } => {
+                body.poll_frame(cx).map(|frame| frame.map(|f| f.map_err(|never| match never {})))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Inner { body } => body.is_end_stream(),
+            Self::Reply { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Inner { body } => body.size_hint(),
+            Self::Reply { body } => body.size_hint(),
+        }
+    }
+}
+
+impl<B> fmt::Debug for ForkBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inner { .. } => "ForkBody::Inner",
+            Self::Reply { .. } => "ForkBody::Reply",
+        })
+    }
+}
+
+pin_project! {
+    /// The future of the one kind or the other.
+    #[project = ForkProj]
+    pub enum Fork<F> {
+        #[doc(hidden)]
+        Inner { #[pin] future: F },
+        #[doc(hidden)]
+        Asked { #[pin] future: ReplyFuture },
+        #[doc(hidden)]
+        Said { reply: Option<Reply> },
+    }
+}
+
+impl<F> Fork<F> {
+    /// A reply that is known at once.
+    pub(super) fn said(reply: Reply) -> Self {
+        Self::Said { reply: Some(reply) }
+    }
+}
+
+impl<F, B> Future for Fork<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Output = Result<Response<ForkBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = match self.project() {
+            ForkProj::Inner { future } => {
+                return future.poll(cx).map(|r| r.map(|r| r.map(|body| ForkBody::Inner { body })));
+            }
+            ForkProj::Asked { future } => match ready!(future.poll(cx)) {
+                Ok(reply) => reply,
+                Err(never) => match never {},
+            },
+            ForkProj::Said { reply } => match reply.take() {
+                Some(reply) => reply,
+                None => return Poll::Pending,
+            },
+        };
+        Poll::Ready(Ok(reply.map(|body| ForkBody::Reply { body })))
+    }
+}
+
+impl<F> fmt::Debug for Fork<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Inner { .. } => "Fork::Inner",
+            Self::Asked { .. } => "Fork::Asked",
+            Self::Said { .. } => "Fork::Said",
+        })
+    }
+}

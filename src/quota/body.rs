@@ -1,0 +1,94 @@
+//! The response body, and what happens when it ends.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::base::error::Error;
+use crate::base::store_future::StoreFuture;
+use crate::http::body::ResponseBody;
+use crate::http::finish::{Ended, Finish, GuardedBody, guard};
+use crate::http::meter::Meter;
+use crate::http::reply::ReplyTo;
+use crate::store::grant::Grant;
+
+/// Settles a grant with what the request came to. Once: when the answer ends, or when it is given up.
+pub(super) struct Settle {
+    meter: Meter,
+    grant: Grant,
+}
+
+impl Settle {
+    pub(super) fn new(meter: Meter, grant: Grant) -> Self {
+        Self { meter, grant }
+    }
+
+    fn settle(self, ended: Ended) {
+        match self.meter.book(ended).amounts() {
+            Some(used) => self.grant.settle(used),
+            None => self.grant.void(),
+        }
+    }
+}
+
+impl Finish for Settle {
+    fn is_complete(&self) -> bool {
+        self.meter.is_complete()
+    }
+
+    fn finish(self, ended: Ended) -> Option<StoreFuture<()>> {
+        // Where the rest is read in the background, what it comes to is known when that is over.
+        let meter = self.meter.clone();
+        if let Err(settle) = meter.defer(move |ended| self.settle(ended)) {
+            settle(ended);
+        }
+        None
+    }
+}
+
+pin_project! {
+    /// The body of a response that passed a [`QuotaLayer`](super::QuotaLayer): the inner service's, untouched, or a refusal.
+    pub struct QuotaBody<B> {
+        #[pin]
+        inner: GuardedBody<ResponseBody<B>, Settle>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> QuotaBody<B> {
+    /// The inner service's response, with a grant to settle at its end if there is one.
+    pub(super) fn guard(response: Response<B>, settle: Option<Settle>) -> Response<Self> {
+        guard(response.map(ResponseBody::inner), settle).map(|inner| Self { inner })
+    }
+
+    pub(super) fn refusal(reply: &ReplyTo, error: &Error) -> Response<Self> {
+        guard(reply.error(error), None).map(|inner| Self { inner })
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for QuotaBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        self.project().inner.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl<B> fmt::Debug for QuotaBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("QuotaBody")
+    }
+}

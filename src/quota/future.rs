@@ -1,0 +1,199 @@
+//! The response future: asked, admitted, answered.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use crate::base::error::Error;
+use crate::base::store_future::StoreFuture;
+use crate::domain::limit::{Amounts, Limit};
+use crate::http::finish::{Ended, Once};
+use crate::http::meter::Meter;
+use crate::http::reply::ReplyTo;
+use crate::store::error::StoreResult;
+use crate::store::quota::{Decision, Headroom};
+
+use super::body::{QuotaBody, Settle};
+use super::layer::{Asked, QuotaLayer};
+use super::refusal::set_headroom;
+
+pin_project! {
+    /// The response future of [`QuotaService`](super::QuotaService).
+    pub struct QuotaFuture<S, A>
+    where
+        S: Service<Request<A>>,
+    {
+        #[pin]
+        state: State<S, A, S::Future>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, A, F> {
+        Asking {
+            #[pin]
+            decision: StoreFuture<StoreResult<Decision>>,
+            waiting: Option<Box<Waiting<S, A>>>,
+        },
+        // The inner future is dropped before the guard: what it does on drop is done when the guard fires.
+        Running {
+            #[pin]
+            future: F,
+            running: Running,
+        },
+        Refused {
+            refusal: Option<Box<Refusal>>,
+        },
+    }
+}
+
+/// A request that waits for a store.
+struct Waiting<S, A> {
+    layer: QuotaLayer,
+    meter: Meter,
+    hold: Amounts,
+    limits: Vec<Arc<Limit>>,
+    reply: ReplyTo,
+    inner: S,
+    request: Request<A>,
+}
+
+/// A request that was handed on: admitted, or not governed.
+#[derive(Default)]
+struct Running {
+    once: Option<Once<Settle>>,
+    governed: Option<(Meter, ReplyTo)>,
+    headroom: Vec<Headroom>,
+}
+
+struct Refusal {
+    reply: ReplyTo,
+    error: Error,
+    headroom: Vec<Headroom>,
+}
+
+impl<S, A> QuotaFuture<S, A>
+where
+    S: Service<Request<A>>,
+{
+    /// Hands on what no limit governs.
+    pub(super) fn ungoverned(mut inner: S, request: Request<A>) -> Self {
+        Self { state: State::Running { future: inner.call(request), running: Running::default() } }
+    }
+
+    /// Goes on at once where the store has answered already.
+    pub(super) fn asking(layer: QuotaLayer, asked: Asked, reply: ReplyTo, inner: S, request: Request<A>) -> Self {
+        let Asked { meter, hold, limits, decision } = asked;
+        let waiting = Waiting { layer, meter, hold, limits, reply, inner, request };
+        let state = match decision.now() {
+            Ok(answer) => waiting.go_on(answer),
+            Err(decision) => State::Asking { decision, waiting: Some(Box::new(waiting)) },
+        };
+        Self { state }
+    }
+
+    pub(super) fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Vec<Headroom>) -> Self {
+        Self { state: State::refused(meter, reply, error, headroom) }
+    }
+}
+
+impl<S, A, F> State<S, A, F> {
+    fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Vec<Headroom>) -> Self {
+        meter.fail(&error);
+        Self::Refused { refusal: Some(Box::new(Refusal { reply, error, headroom })) }
+    }
+}
+
+impl<S, A> Waiting<S, A>
+where
+    S: Service<Request<A>>,
+{
+    fn go_on(mut self, answer: StoreResult<Decision>) -> State<S, A, S::Future> {
+        let admission = match self.layer.decide(answer, &self.hold, &self.limits) {
+            Ok(admission) => admission,
+            Err((error, headroom)) => return State::refused(&self.meter, self.reply, error, headroom),
+        };
+        // The one place where a hold becomes known to whoever keeps books: before the inner service is called.
+        self.meter.hold(self.hold);
+        let once = admission.grant.map(|grant| Once::new(Settle::new(self.meter.clone(), grant)));
+        let future = self.inner.call(self.request);
+        let governed = Some((self.meter, self.reply));
+        State::Running { future, running: Running { once, governed, headroom: admission.headroom } }
+    }
+}
+
+impl Running {
+    /// The inner service's response, with the grant to be settled at the end of its body.
+    fn answer<B: Body<Data = Bytes>>(&mut self, mut response: Response<B>) -> Response<QuotaBody<B>> {
+        if let Some((meter, reply)) = &self.governed {
+            meter.status(response.status().as_u16());
+            reply.stamp(&mut response);
+            set_headroom(&self.headroom, response.headers_mut());
+        }
+        let settle = self.once.as_mut().and_then(Once::take);
+        QuotaBody::guard(response, settle)
+    }
+}
+
+impl<S, A, B> Future for QuotaFuture<S, A>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    type Output = Result<Response<QuotaBody<B>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Asking { decision, waiting } => {
+                    let answer = ready!(decision.poll(cx));
+                    let Some(waiting) = waiting.take() else { return Poll::Pending };
+                    waiting.go_on(answer)
+                }
+                StateProj::Running { future, running } => {
+                    let polled = match running.once.as_mut() {
+                        Some(once) => once.watch(|| future.poll(cx)),
+                        None => future.poll(cx),
+                    };
+                    return Poll::Ready(match ready!(polled) {
+                        Ok(response) => Ok(running.answer(response)),
+                        Err(error) => {
+                            drop(running.once.as_mut().and_then(|once| once.fire(Ended::Failed)));
+                            Err(error)
+                        }
+                    });
+                }
+                StateProj::Refused { refusal } => {
+                    let Some(refusal) = refusal.take() else { return Poll::Pending };
+                    let mut response = QuotaBody::refusal(&refusal.reply, &refusal.error);
+                    set_headroom(&refusal.headroom, response.headers_mut());
+                    return Poll::Ready(Ok(response));
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+impl<S, A> fmt::Debug for QuotaFuture<S, A>
+where
+    S: Service<Request<A>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Asking { .. } => "QuotaFuture::Asking",
+            State::Running { .. } => "QuotaFuture::Running",
+            State::Refused { .. } => "QuotaFuture::Refused",
+        })
+    }
+}

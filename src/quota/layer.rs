@@ -1,0 +1,166 @@
+//! The layer: settings, and the decision on a request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Extensions, Method};
+use tower_layer::Layer;
+
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::error::{Code, Error};
+use crate::base::store_future::StoreFuture;
+use crate::domain::caller::Caller;
+use crate::domain::limit::{Amounts, Limit, Mode, OnStoreFailure};
+use crate::domain::limit_book::LimitBook;
+use crate::http::call::Call;
+use crate::http::meter::{Abandoned, Meter};
+use crate::store::error::{StoreError, StoreResult};
+use crate::store::grant::Grant;
+use crate::store::quota::{Decision, Headroom, QuotaStore, Reservation};
+
+use super::hold::{self, Hold};
+use super::refusal;
+use super::service::QuotaService;
+
+/// Puts every request under the limits that apply to its caller. See the [module docs](super).
+#[derive(Clone)]
+pub struct QuotaLayer {
+    store: Arc<dyn QuotaStore>,
+    book: Arc<LimitBook>,
+    clock: Arc<dyn Clock>,
+    on_store_failure: OnStoreFailure,
+}
+
+/// What a request asks of the store.
+pub(super) struct Asked {
+    pub(super) meter: Meter,
+    pub(super) hold: Amounts,
+    pub(super) limits: Vec<Arc<Limit>>,
+    pub(super) decision: StoreFuture<StoreResult<Decision>>,
+}
+
+/// How a request may go on.
+pub(super) struct Admission {
+    /// `None` while the store cannot be reached and all limits are open.
+    pub(super) grant: Option<Grant>,
+    pub(super) headroom: Vec<Headroom>,
+}
+
+/// Why it may not, and what is left of the limits.
+pub(super) type Refused = (Error, Vec<Headroom>);
+
+impl QuotaLayer {
+    /// A layer that counts in `store` against the limits of `book`. A store that cannot be reached refuses requests.
+    pub fn new(store: impl QuotaStore, book: Arc<LimitBook>) -> Self {
+        let clock = Arc::new(SystemClock::new());
+        Self { store: Arc::new(store), book, clock, on_store_failure: OnStoreFailure::Closed }
+    }
+
+    /// The clock that windows go by, for stores without one of their own.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// What happens while the store cannot be reached, to limits that do not say so themselves. Spend and total limits are
+    /// closed whatever is set here.
+    #[must_use]
+    pub fn on_store_failure(mut self, policy: OnStoreFailure) -> Self {
+        self.on_store_failure = policy;
+        self
+    }
+
+    /// Whether a request of this method is governed. What only reads or deletes takes nothing.
+    pub(super) fn governs(method: &Method) -> bool {
+        !method.is_safe() && method != Method::DELETE
+    }
+
+    /// Reckons the hold and asks the store. The meter of the request comes first, so that a refusal finds its way into it.
+    pub(super) fn ask(&self, extensions: &mut Extensions) -> Result<Asked, (Meter, Error)> {
+        let meter = meter_of(extensions);
+        let Some(caller) = extensions.get::<Caller>().cloned() else {
+            return Err((meter, nobody()));
+        };
+        let call = extensions.get::<Call>();
+        let modality = call.map(|c| c.terms().map_or(c.endpoint().modality(), |t| t.modality));
+        let model = call.map(|c| c.terms().map_or_else(|| c.model().into(), |t| Arc::clone(&t.id)));
+        let limits = self.book.applicable(&caller, modality, model.as_deref());
+        let hold = match call.map(|call| hold::reckon(call, &limits)) {
+            Some(Ok(hold)) => hold,
+            Some(Err(error)) => return Err((meter, error)),
+            None => Hold { amounts: Amounts::ONE_REQUEST, output_bound: None },
+        };
+        if let (Some(call), Some(bound)) = (call, hold.output_bound) {
+            let bounded = call.bound_output(bound);
+            extensions.insert(bounded);
+        }
+        let hold = hold.amounts;
+        let reservation = Reservation { caller, modality, model, hold, limits: limits.clone(), now: self.clock.now() };
+        Ok(Asked { meter, hold, limits, decision: self.store.reserve(reservation) })
+    }
+
+    /// What the store's answer means for the request.
+    pub(super) fn decide(
+        &self,
+        answer: StoreResult<Decision>,
+        hold: &Amounts,
+        limits: &[Arc<Limit>],
+    ) -> Result<Admission, Refused> {
+        match answer {
+            Ok(Decision::Admitted { grant, headroom }) => Ok(Admission { grant: Some(grant), headroom }),
+            Ok(Decision::Refused(refused)) => Err((refusal::error(&refused, hold), refused.headroom)),
+            Err(_) if limits.iter().all(|l| self.is_open(l)) => Ok(Admission { grant: None, headroom: Vec::new() }),
+            Err(error) => Err((unavailable(&error), Vec::new())),
+        }
+    }
+
+    /// Whether a limit lets requests pass while the store cannot be reached.
+    fn is_open(&self, limit: &Limit) -> bool {
+        let policy = limit.on_store_failure.unwrap_or(self.on_store_failure);
+        limit.mode == Mode::Shadow || !limit.key.always_closed() && policy == OnStoreFailure::Open
+    }
+}
+
+/// The request's meter; one of our own where no metering layer stands outside.
+fn meter_of(extensions: &mut Extensions) -> Meter {
+    if let Some(meter) = extensions.get::<Meter>() {
+        return meter.clone();
+    }
+    let meter = Meter::new(Abandoned::default());
+    if let Some(call) = extensions.get::<Call>() {
+        meter.identify(call);
+    }
+    extensions.insert(meter.clone());
+    meter
+}
+
+fn nobody() -> Error {
+    Error::new(Code::InternalError, "This server cannot tell who is calling. Its operator has to look into it.")
+        .cause("QuotaLayer found no Caller in the request's extensions: AuthLayer must stand outside of it")
+}
+
+fn unavailable(error: &StoreError) -> Error {
+    Error::new(Code::QuotaUnavailable, "The limits of this key cannot be checked at the moment. Try again shortly.")
+        .retry_after(Duration::from_secs(1))
+        .should_retry(true)
+        .cause(format!("the quota store failed: {error}"))
+}
+
+impl<S> Layer<S> for QuotaLayer {
+    type Service = QuotaService<S>;
+
+    fn layer(&self, inner: S) -> QuotaService<S> {
+        QuotaService::new(inner, self.clone())
+    }
+}
+
+impl fmt::Debug for QuotaLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuotaLayer")
+            .field("store", &self.store)
+            .field("on_store_failure", &self.on_store_failure)
+            .finish_non_exhaustive()
+    }
+}

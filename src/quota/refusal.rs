@@ -1,0 +1,107 @@
+//! How a refusal reads, and the `x-ratelimit-*` headers.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::base::error::{Code, Error};
+use crate::base::money::Money;
+use crate::domain::limit::{Amounts, Limit, Measure, Per};
+use crate::http::headers::go_duration;
+use crate::store::quota::{Headroom, Refusal, RefusalWait};
+
+/// The error that tells a caller why `hold` was refused.
+pub(super) fn error(refusal: &Refusal, hold: &Amounts) -> Error {
+    let limit = &*refusal.limit;
+    let mut error = Error::new(code(limit), message(refusal, hold)).limit(limit.refused());
+    if limit.key.measure == Measure::Spend || limit.key.per == Some(Per::Total) {
+        error = error.should_retry(false);
+    }
+    match refusal.wait {
+        RefusalWait::After(wait) => error.retry_after(wait),
+        RefusalWait::Soon => error.retry_after(Duration::from_secs(1)),
+        RefusalWait::Never | RefusalWait::TooLarge => error.should_retry(false),
+    }
+}
+
+fn code(limit: &Limit) -> Code {
+    match (limit.key.measure, limit.key.per) {
+        (Measure::Spend, _) => Code::SpendCapExceeded,
+        (_, None) => Code::ConcurrencyExceeded,
+        (_, Some(Per::Second | Per::Minute | Per::Hour)) => Code::RateLimitExceeded,
+        (_, Some(Per::Day | Per::Month | Per::Total)) => Code::QuotaExceeded,
+    }
+}
+
+fn message(refusal: &Refusal, hold: &Amounts) -> String {
+    let limit = &*refusal.limit;
+    let (scope, measure) = (&limit.key.scope, limit.key.measure);
+    let allows = format!("{scope} allows {}", amount(limit));
+    let asked = quantity(measure, hold.of(measure));
+    match refusal.wait {
+        RefusalWait::TooLarge if limit.amount == 0 => {
+            format!("{allows}: nothing is admitted. Ask whoever manages its limits to raise this one.")
+        }
+        RefusalWait::TooLarge => format!(
+            "{allows}, and this request alone may come to {asked}. Make it smaller (fewer or shorter outputs), or have the limit raised."
+        ),
+        RefusalWait::Soon => format!("{allows}, and all of them are taken. Wait for one to finish."),
+        RefusalWait::After(wait) => format!(
+            "{allows}, and too little is left for this request, which may come to {asked}. Try again in {}.",
+            go_duration(wait)
+        ),
+        RefusalWait::Never => format!(
+            "{allows}, and too little is left for this request, which may come to {asked}. Waiting does not help: have the limit raised."
+        ),
+    }
+}
+
+/// `60 requests per minute`, `12.50 USD per month`, `5 requests at a time`.
+fn amount(limit: &Limit) -> String {
+    let quantity = quantity(limit.key.measure, limit.amount);
+    match limit.key.per {
+        None => format!("{quantity} at a time"),
+        Some(Per::Total) => format!("{quantity} in total"),
+        Some(per) => format!("{quantity} per {}", per.as_str()),
+    }
+}
+
+fn quantity(measure: Measure, n: u64) -> String {
+    match measure {
+        Measure::Spend => format!("{} USD", Money::from_nanos(n)),
+        Measure::Concurrency => format!("{n} requests"),
+        _ => format!("{n} {}", measure.as_str().replace('_', " ")),
+    }
+}
+
+const REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+
+/// Sets `x-ratelimit-*` of the request and the token limit with the least left in proportion.
+pub(super) fn set_headroom(headroom: &[Headroom], headers: &mut HeaderMap) {
+    let is_requests: fn(Measure) -> bool = |measure| measure == Measure::Requests;
+    for (names, counts) in [(REQUESTS, is_requests), (TOKENS, Measure::is_tokens)] {
+        let of_kind = headroom.iter().filter(|h| counts(h.limit.key.measure));
+        let Some(least) = of_kind.reduce(|a, b| if less(b, a) { b } else { a }) else { continue };
+        let [limit, remaining, reset] = names;
+        headers.insert(limit, HeaderValue::from(least.limit.amount));
+        headers.insert(remaining, HeaderValue::from(least.remaining));
+        if let Some(Ok(wait)) = least.resets_in.map(|wait| HeaderValue::try_from(go_duration(wait))) {
+            headers.insert(reset, wait);
+        }
+    }
+}
+
+/// Whether `a` has less left in proportion than `b`.
+fn less(a: &Headroom, b: &Headroom) -> bool {
+    let cross = |x: &Headroom, y: &Headroom| u128::from(x.remaining) * u128::from(y.limit.amount.max(1));
+    cross(a, b) < cross(b, a)
+}
