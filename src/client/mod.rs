@@ -5,7 +5,10 @@
 //! that a vendor may have seen. It needs a tokio runtime with its timers and I/O enabled.
 
 mod body;
+mod host;
+mod resolver;
 mod service;
 
 pub use body::ClientBody;
+pub use host::TokioHost;
 pub use service::{ClientFuture, HyperClient};

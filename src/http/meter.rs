@@ -12,6 +12,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::store_future::StoreFuture;
 use crate::domain::limit::Amounts;
+use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
 
 use super::call::Call;
@@ -45,6 +46,9 @@ type Deferred = Box<dyn FnOnce(Ended) + Send>;
 pub(crate) trait Journal: Send + Sync + 'static {
     /// Notes the request and its hold; `false` when the ledger could not take it.
     fn open(&self, meter: &Meter) -> StoreFuture<bool>;
+
+    /// The record as it stands while the request runs.
+    fn running(&self, meter: &Meter) -> UsageRecord;
 
     /// Whether the host is going down, so that what is cut now is cut by us.
     fn is_closing(&self) -> bool;
@@ -165,6 +169,17 @@ impl Meter {
         for finish in deferred {
             finish(Ended::Dropped);
         }
+    }
+
+    /// Ends a drain whose outcome is known from elsewhere: a job's. These are the books, whoever makes them.
+    pub(crate) fn close(&self, booked: Booked) {
+        self.state().booked.get_or_insert(booked);
+        self.drained();
+    }
+
+    /// The record as it stands, for whoever must complete it without this meter. `None` where nobody journals.
+    pub(crate) fn running(&self) -> Option<UsageRecord> {
+        self.0.journal.as_ref().map(|journal| journal.running(self))
     }
 
     pub(crate) fn learnt(&self) -> Learnt {

@@ -3,8 +3,10 @@
 pub mod body;
 mod books;
 pub mod call;
+pub mod dial;
 pub mod finish;
 pub mod headers;
 pub mod meter;
 pub mod reply;
 pub mod timeout;
+pub mod vendor;

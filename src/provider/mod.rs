@@ -4,11 +4,15 @@
 //! a vendor never imports another.
 
 pub mod anthropic;
+pub mod ark;
 pub mod codec;
 pub mod echo;
 pub mod gemini;
 pub mod kind;
+pub mod kling;
 pub mod known;
+pub mod minimax;
 pub mod openai;
 pub mod registry;
 pub mod traits;
+pub mod video;

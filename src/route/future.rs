@@ -23,8 +23,9 @@ use crate::provider::traits::{Decoder, Target};
 
 use super::body::RouteBody;
 use super::drain::Drain;
-use super::pump::{Pump, transport_failure};
-use super::vendor::VendorClient;
+use super::pump::Pump;
+use crate::http::vendor::VendorClient;
+use crate::http::vendor::transport_failure;
 
 /// The longest error answer of a vendor that is read.
 const MAX_FAULT_BYTES: usize = 64 * 1024;

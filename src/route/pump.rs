@@ -1,6 +1,5 @@
 //! The pump: a vendor's body pushed through its decoder, and the meter kept informed.
 
-use std::error::Error as StdError;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,13 +7,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error};
+use crate::base::error::Error;
 use crate::domain::usage::Usage;
 use crate::http::meter::Meter;
-use crate::http::timeout::TimedOut;
 use crate::provider::traits::{Decoder, Output};
 
-use super::vendor::VendorBody;
+use crate::http::vendor::{VendorBody, transport_failure};
 
 /// What is left of a vendor's answer.
 pub(super) struct Pump<B> {
@@ -122,23 +120,5 @@ impl Decoder for Failed {
 
     fn finish(&mut self, _: &mut Output) -> Result<(), Error> {
         self.0.take().map_or(Ok(()), Err)
-    }
-}
-
-/// What a client's error means. Its text stays here: it may hold addresses.
-pub(super) fn transport_failure(error: &(dyn StdError + 'static)) -> Error {
-    match TimedOut::in_chain(error) {
-        Some(TimedOut::Idle) => Error::provider(
-            Code::ProviderTimeout,
-            "The vendor's answer stopped coming. Try again, or name another model.",
-        ),
-        Some(_) => Error::provider(
-            Code::ProviderTimeout,
-            "The vendor did not answer in time. Try again, or name another model.",
-        ),
-        None => Error::provider(
-            Code::ProviderError,
-            "The connection to the vendor failed. Try again, or name another model.",
-        ),
     }
 }

@@ -19,7 +19,7 @@ use crate::provider::traits::{Exchange, Target};
 use super::body::RouteBody;
 use super::drain::Drain;
 use super::future::{RouteFuture, Trip};
-use super::vendor::VendorClient;
+use crate::http::vendor::VendorClient;
 
 /// Sends each call to the vendor of the model that it names, through the HTTP client `C`.
 ///

@@ -14,7 +14,7 @@ use crate::wire::base64;
 use super::{Answer, CREATED, body, missing};
 
 /// The picture's sides, in pixels.
-const SIDE: u8 = 64;
+pub(super) const SIDE: u8 = 64;
 
 /// `/v1/images/generations` and `/v1/images/edits`.
 pub(super) fn answer(call: &Call) -> Result<Answer, Error> {
@@ -47,7 +47,7 @@ fn prompt(call: &Call) -> Result<Bytes, Error> {
 }
 
 /// A gradient from one colour of the hash to another.
-fn png(prompt: &[u8], index: u64) -> Vec<u8> {
+pub(super) fn png(prompt: &[u8], index: u64) -> Vec<u8> {
     let hash = Sha256::digest([prompt, &index.to_le_bytes()].concat());
     let mut pixels = Vec::new();
     for y in 0..SIDE {
