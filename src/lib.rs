@@ -14,11 +14,13 @@ pub mod domain;
 pub mod gateway;
 pub mod http;
 pub mod inspect;
+pub mod jobs;
 pub mod metering;
 pub mod provider;
 pub mod quota;
 pub mod route;
 pub mod store;
+pub mod webhook;
 pub mod wire;
 
 pub use admin::{AdminService, AdminStores, UsageService};

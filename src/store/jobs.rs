@@ -83,7 +83,7 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
 
 /// Keeps what is to be announced.
 pub trait Outbox: fmt::Debug + Send + Sync + 'static {
-    /// Adds deliveries that belong to no job's change.
+    /// Adds deliveries that belong to no job's change. One whose id is there stays as it is.
     fn push(&self, deliveries: Vec<Delivery>) -> StoreFuture<StoreResult<()>>;
 
     /// Takes a lease on at most `limit` deliveries that are due, longest due first.

@@ -276,7 +276,9 @@ impl Outbox for MemoryJobs {
     fn push(&self, deliveries: Vec<Delivery>) -> StoreFuture<StoreResult<()>> {
         let mut state = self.lock();
         for delivery in deliveries {
-            state.outbox.set(delivery, self.keep);
+            if state.outbox.get(&delivery.id).is_none() {
+                state.outbox.set(delivery, self.keep);
+            }
         }
         StoreFuture::ready(Ok(()))
     }
