@@ -111,7 +111,7 @@ pub struct Settlement {
 #[allow(missing_docs, reason = "a key and a hash")]
 pub struct Idempotency {
     pub key: Arc<str>,
-    /// SHA-256 of the body, in hexadecimal.
+    /// SHA-256 of the path and the body, in base62.
     pub body: Arc<str>,
 }
 

@@ -15,17 +15,19 @@ use http_body::Body;
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error};
 use crate::base::store_future::StoreFuture;
+use crate::domain::endpoint::Endpoint;
 use crate::http::body::{CallBody, ResponseBody};
 use crate::http::headers::{DROPPED, upstream_request_id};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
+use crate::jobs::{Creation, VideoJobs};
 use crate::provider::traits::{Decoder, Target};
 
 use super::body::RouteBody;
 use super::drain::Drain;
 use super::pump::Pump;
-use crate::http::vendor::VendorClient;
 use crate::http::vendor::transport_failure;
+use crate::http::vendor::{VendorBody, VendorClient};
 
 /// The longest error answer of a vendor that is read.
 const MAX_FAULT_BYTES: usize = 64 * 1024;
@@ -41,6 +43,34 @@ pub(super) struct Trip {
     pub(super) drain: Option<Drain>,
 }
 
+/// A video job in the making.
+pub(super) struct Making {
+    pub(super) reply: ReplyTo,
+    pub(super) meter: Meter,
+    pub(super) endpoint: Endpoint,
+    pub(super) jobs: VideoJobs,
+    pub(super) creation: Creation,
+}
+
+impl Making {
+    fn poll_answer<RB: VendorBody>(&mut self, cx: &mut Context<'_>) -> Poll<Answer<RB>> {
+        let job = match ready!(self.creation.as_mut().poll(cx)) {
+            Ok(job) => job,
+            Err(error) => {
+                self.meter.fail(&error);
+                return Poll::Ready(self.reply.error(&error));
+            }
+        };
+        let (mut headers, object) = self.jobs.accepted(self.endpoint, &job);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut response = Response::new(ResponseBody::reply(object.to_string().into()));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        *response.headers_mut() = headers;
+        self.reply.stamp(&mut response);
+        Poll::Ready(response)
+    }
+}
+
 /// The future of [`ProviderRouteService`](super::ProviderRouteService).
 pub struct RouteFuture<C: VendorClient> {
     trip: Option<Trip>,
@@ -49,6 +79,8 @@ pub struct RouteFuture<C: VendorClient> {
 
 enum Step<C: VendorClient> {
     Refused(ReplyTo, Error),
+    /// A video job is made; it goes on without this future.
+    Making(Box<Making>),
     /// The hold goes to disk before the vendor is called.
     Journal(StoreFuture<bool>, Option<Request<CallBody>>, C),
     Ready(Option<Request<CallBody>>, C),
@@ -71,6 +103,10 @@ impl<C: VendorClient> RouteFuture<C> {
     pub(super) fn refused(reply: ReplyTo, meter: Meter, error: Error) -> Self {
         meter.fail(&error);
         Self { trip: None, step: Step::Refused(reply, error) }
+    }
+
+    pub(super) fn making(making: Making) -> Self {
+        Self { trip: None, step: Step::Making(Box::new(making)) }
     }
 
     pub(super) fn new(trip: Trip, request: Option<Request<CallBody>>, client: C) -> Self {
@@ -131,7 +167,7 @@ impl<C: VendorClient> RouteFuture<C> {
                     let first = ready!(pump.poll_next(cx)).transpose()?;
                     return Poll::Ready(Ok(self.answer(first)));
                 }
-                Step::Refused(..) | Step::Done => {
+                Step::Refused(..) | Step::Making(_) | Step::Done => {
                     return Poll::Ready(Err(Error::new(Code::InternalError, "The answer was taken already.")));
                 }
             };
@@ -175,6 +211,9 @@ impl<C: VendorClient> Future for RouteFuture<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Step::Refused(reply, error) = &self.step {
             return Poll::Ready(Ok(reply.error(error)));
+        }
+        if let Step::Making(making) = &mut self.step {
+            return making.poll_answer(cx).map(Ok);
         }
         Poll::Ready(Ok(match ready!(self.poll_answer(cx)) {
             Ok(answer) => answer,
