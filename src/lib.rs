@@ -1,6 +1,57 @@
-//! kancy: the behaviour of an OpenAI-compatible AI gateway, as tower layers and one tower service.
+//! The behaviour of an OpenAI-compatible AI gateway, as tower layers and one tower service.
+//!
+//! A server that you already run (axum, hyper, tonic) gets keys, quotas and metering by `.layer(…)`, and many vendors
+//! behind one API by a service beside its own routes. The caller names the exact model and gets exactly that. Limits and
+//! spend caps hold at every instant; usage and cost are exact to the nano-dollar; each request is on record once.
+//!
+//! # One request
+//!
+//! ```text
+//! caller ─▶ AuthLayer ─▶ MeteringLayer ─▶ InspectLayer ─▶ QuotaLayer ─▶ ProviderRouteService ─▶ client ─▶ vendor
+//!           Caller       Meter            Call            (hold)        answers through the model's codec
+//! ```
+//!
+//! Each layer is generic over body and inner service, keeps the inner service's error type, and works alone: see
+//! [`auth`], [`metering`], [`inspect`], [`quota`] and [`route`] for what it wants outside of it and how it fails.
+//! [`Gateway`] stacks them as above.
+//!
+//! ```
+//! # #[cfg(feature = "client")] {
+//! use std::sync::Arc;
+//! use axum::{Router, routing::post};
+//! use kancy::{Gateway, HyperClient, KancyAuth, MemoryKeys, Registry};
+//!
+//! fn app(keys: Arc<MemoryKeys>) -> Router {
+//!     let gateway = Gateway::builder(Registry::offline(), HyperClient::new()).keys(Arc::clone(&keys)).build();
+//!     Router::new()
+//!         .route("/summaries", post(|| async { "short" })) // a route of your own …
+//!         .layer(KancyAuth::new(keys))                      // … asks for a key,
+//!         .nest_service("/v1", gateway)                     // and the gateway stands beside it
+//! }
+//! # }
+//! ```
+//!
+//! # Stores
+//!
+//! Keys, counters and ledger live behind traits: [`KeyStore`] and [`KeyAdmin`], [`QuotaStore`], [`UsageSink`] and
+//! [`UsageStore`]. The in-memory ones are always there. A store of your own proves itself with the suites of
+//! `store::contract` (feature `testing`).
+//!
+//! # Features
+//!
+//! The default set has no tokio, hyper, TLS or web framework.
+//!
+//! | feature | brings | pulls in |
+//! |---|---|---|
+//! | `client` | [`HyperClient`] | tokio, hyper, hyper-util, hyper-rustls, rustls (ring), webpki-roots |
+//! | `config` | [`Config`], the TOML file of the gateway | toml |
+//! | `sqlite` | [`SqliteStore`]: keys, limits, ledger in one file | rusqlite with SQLite's C source |
+//! | `testing` | `store::contract` | |
+//! | `tracing` | events for operators, under the target `kancy` | tracing |
+//! | `full` | all of these | |
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod admin;
@@ -64,4 +115,10 @@ pub use store::memory::ledger::MemoryLedger;
 pub use store::memory::limits::MemoryLimits;
 pub use store::memory::quota::MemoryQuota;
 pub use store::quota::QuotaStore;
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::{SqliteOptions, SqliteStore};
 pub use store::tables::{Page, PageOf};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

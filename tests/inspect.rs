@@ -111,7 +111,7 @@ impl Body for Watched {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }
 

@@ -22,6 +22,10 @@ use args::{Args, Command};
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .init();
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(Command::Serve(args)) => args,
         Ok(Command::Print(text)) => {

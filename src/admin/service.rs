@@ -124,7 +124,7 @@ impl Admin {
             id: new_id("audit_").into(),
             time: self.clock.now(),
             actor: "admin".into(),
-            action,
+            action: action.into(),
             target,
             detail,
         };

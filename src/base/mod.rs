@@ -4,6 +4,7 @@ pub mod clock;
 pub mod error;
 pub mod host;
 pub mod id;
+pub(crate) mod log;
 pub mod money;
 pub mod secret;
 pub mod store_future;

@@ -21,6 +21,8 @@ use crate::store::memory::ledger::MemoryLedger;
 use crate::store::memory::limits::MemoryLimits;
 use crate::store::memory::quota::MemoryQuota;
 use crate::store::quota::QuotaStore;
+#[cfg(feature = "sqlite")]
+use crate::store::sqlite::SqliteStore;
 use crate::store::tables::{AlertStore, AuditStore, LimitStore};
 
 use super::{Config, ConfigError};
@@ -54,6 +56,25 @@ impl Stores {
             usage: ledger,
             alerts,
             audit: Arc::new(MemoryAudit::new()),
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Stores {
+    /// Keys, limits, ledger, alerts and audit trail in `store`'s file; counters in this process, rebuilt from the ledger.
+    pub fn sqlite(store: SqliteStore, clock: Arc<dyn Clock>) -> Self {
+        let store = Arc::new(store);
+        let quota = MemoryQuota::with_ledger(store.clone()).alerts(store.clone()).clock(clock);
+        Self {
+            keys: store.clone(),
+            key_admin: store.clone(),
+            limits: store.clone(),
+            quota: Arc::new(quota),
+            sink: store.clone(),
+            usage: store.clone(),
+            alerts: store.clone(),
+            audit: store,
         }
     }
 }

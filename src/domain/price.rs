@@ -9,6 +9,7 @@ use super::usage::Usage;
 /// A model's price. Without one a model is unpriced: refused under a spend cap, cost 0 otherwise.
 ///
 /// Serialisable, as a job freezes its price at creation and outlives the process.
+#[allow(clippy::large_enum_variant, reason = "one for each model, behind an `Arc`; a box would buy nothing")]
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Price {

@@ -16,9 +16,9 @@ use crate::domain::caller::Caller;
 use crate::domain::endpoint::Endpoint;
 use crate::http::body::ResponseBody;
 use crate::http::reply::ReplyTo;
-use crate::inspect::{self, InspectService};
+use crate::inspect::InspectService;
 use crate::jobs::VideoJobs;
-use crate::metering::{self, MeteringBody, MeteringService};
+use crate::metering::{MeteringBody, MeteringService};
 use crate::provider::registry::Registry;
 use crate::quota::{QuotaBody, QuotaService};
 use crate::route::{ProviderRouteService, RouteBody, VendorClient, models_reply};
@@ -30,9 +30,9 @@ use super::fork::{Fork, ForkBody};
 pub(super) type Models<C> = MeteringService<InspectService<QuotaService<ProviderRouteService<C>>>>;
 type ModelsBody<C> = MeteringBody<ResponseBody<QuotaBody<ResponseBody<RouteBody<<C as VendorClient>::Body>>>>>;
 
-/// The body of what [`Api`] answers.
+/// The body of an answer behind the key.
 pub type ApiBody<C> = ForkBody<ModelsBody<C>>;
-/// The future of [`Api`], for requests with the body `B`.
+/// The future behind the key, for requests with the body `B`.
 pub type ApiFuture<C, B> = Fork<<Models<C> as Service<Request<B>>>::Future>;
 
 /// Everything behind the key.

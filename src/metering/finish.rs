@@ -8,6 +8,7 @@ use http::Response;
 
 use crate::base::clock::Timestamp;
 use crate::base::id::{RequestId, new_id};
+use crate::base::log;
 use crate::base::money::Money;
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
@@ -94,7 +95,11 @@ impl Entry {
     fn commit(&self, meter: &Meter, ended: Ended) -> Option<StoreFuture<()>> {
         let commit = self.settings.sink.record(self.ended(meter, ended)).now().err()?;
         // The answer goes out whether the commit succeeds or not: the sink has the record, and tries again on its own.
-        Some(StoreFuture::new(async move { drop(commit.await) }))
+        Some(StoreFuture::new(async move {
+            if let Err(error) = commit.await {
+                log::store_failed("a usage record is not durable yet", &error);
+            }
+        }))
     }
 
     fn millis_to(&self, at: Timestamp) -> u64 {
@@ -110,7 +115,13 @@ impl Journal for Entry {
     fn open(&self, meter: &Meter) -> StoreFuture<bool> {
         match self.settings.sink.open(&self.running(meter.learnt())).now() {
             Ok(opened) => StoreFuture::ready(opened.is_ok()),
-            Err(opening) => StoreFuture::new(async move { opening.await.is_ok() }),
+            Err(opening) => StoreFuture::new(async move {
+                let opened = opening.await;
+                if let Err(error) = &opened {
+                    log::store_failed("a hold cannot be written: the request is refused", error);
+                }
+                opened.is_ok()
+            }),
         }
     }
 

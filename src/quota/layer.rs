@@ -9,6 +9,7 @@ use tower_layer::Layer;
 
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Code, Error};
+use crate::base::log;
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
 use crate::domain::limit::{Amounts, Limit, Mode, OnStoreFailure};
@@ -142,6 +143,7 @@ fn nobody() -> Error {
 }
 
 fn unavailable(error: &StoreError) -> Error {
+    log::store_failed("the quota store cannot be reached", error);
     Error::new(Code::QuotaUnavailable, "The limits of this key cannot be checked at the moment. Try again shortly.")
         .retry_after(Duration::from_secs(1))
         .should_retry(true)

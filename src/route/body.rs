@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::base::error::Error;
 use crate::base::id::RequestId;
+use crate::base::log;
 use crate::http::meter::Meter;
 use crate::http::reply::error_event;
 
@@ -58,6 +59,9 @@ impl<B: VendorBody> Body for RouteBody<B> {
         if rest.is_over() {
             self.rest = None;
         }
+        if let Some(Err(error)) = &next {
+            log::vendor_failed(&self.request_id, error);
+        }
         Poll::Ready(match next {
             Some(Ok(bytes)) => Some(Ok(Frame::data(bytes))),
             Some(Err(error)) if self.is_event_stream => Some(Ok(Frame::data(error_event(&error, &self.request_id)))),
@@ -81,10 +85,11 @@ impl<B: VendorBody> Body for RouteBody<B> {
 
 impl<B: VendorBody> Drop for RouteBody<B> {
     fn drop(&mut self) {
+        if self.meter.is_complete() || std::thread::panicking() {
+            return;
+        }
         if let (Some(rest), Some(drain)) = (self.rest.take(), &self.drain) {
-            if !self.meter.is_complete() && !std::thread::panicking() {
-                drain.start(&self.meter, rest.drain());
-            }
+            drain.start(&self.meter, rest.drain());
         }
     }
 }

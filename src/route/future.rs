@@ -13,7 +13,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
 use http_body::Body;
 
 use crate::base::clock::Clock;
-use crate::base::error::{Code, Error};
+use crate::base::error::{Code, Error, Origin};
+use crate::base::log;
 use crate::base::store_future::StoreFuture;
 use crate::domain::endpoint::Endpoint;
 use crate::http::body::{CallBody, ResponseBody};
@@ -58,6 +59,9 @@ impl Making {
             Ok(job) => job,
             Err(error) => {
                 self.meter.fail(&error);
+                if error.origin() == Origin::Provider {
+                    log::vendor_failed(self.reply.request_id(), &error);
+                }
                 return Poll::Ready(self.reply.error(&error));
             }
         };
@@ -68,6 +72,16 @@ impl Making {
         *response.headers_mut() = headers;
         self.reply.stamp(&mut response);
         Poll::Ready(response)
+    }
+}
+
+impl Trip {
+    /// The request has failed: its books and its operator are told.
+    fn fail(&self, error: &Error) {
+        self.meter.fail(error);
+        if error.origin() == Origin::Provider {
+            log::vendor_failed(self.reply.request_id(), error);
+        }
     }
 }
 
@@ -221,7 +235,7 @@ impl<C: VendorClient> Future for RouteFuture<C> {
                 self.step = Step::Done;
                 match self.trip.take() {
                     Some(trip) => {
-                        trip.meter.fail(&error);
+                        trip.fail(&error);
                         trip.reply.error(&error)
                     }
                     None => Response::new(ResponseBody::reply(Bytes::new())),
@@ -263,7 +277,7 @@ async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Trip) {
             }
         }
     };
-    trip.meter.fail(&failure);
+    trip.fail(&failure);
 }
 
 /// Reads an error answer up to its bound. One that breaks off counts as far as it came.

@@ -39,8 +39,8 @@ pub struct KeyFilter {
 /// Where a page of keys ends: the cursor of a listing, newest first, that stays in place while keys come.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyCursor {
-    created_at: Timestamp,
-    id: KeyId,
+    pub(crate) created_at: Timestamp,
+    pub(crate) id: KeyId,
 }
 
 impl KeyCursor {

@@ -9,5 +9,7 @@ pub mod keys;
 pub mod ledger;
 pub mod memory;
 pub mod quota;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod tables;
 pub mod webhooks;

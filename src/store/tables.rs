@@ -64,7 +64,7 @@ pub struct AuditEntry {
     pub time: Timestamp,
     pub actor: Arc<str>,
     /// `key.create`, `key.rotate`, …
-    pub action: &'static str,
+    pub action: std::borrow::Cow<'static, str>,
     pub target: String,
     pub detail: serde_json::Value,
 }

@@ -12,11 +12,12 @@ import tempfile
 import threading
 
 from vendor import Vendor
+from vendors_abroad import Anthropic, Gemini
 
 ADMIN = "admin-token-of-the-client-tests"
 
 
-def config(vendor: str, keys: dict) -> str:
+def config(vendor: str, anthropic: str, gemini: str, keys: dict) -> str:
     """One workspace, one key for all models, and keys that meet each refusal."""
     lines = [f"""
 [storage]
@@ -31,6 +32,14 @@ api_key = "sk-upstream-secret"
 kind = "openai-compatible"
 base_url = "{vendor}/v1"
 api_key = "sk-wrong"
+[providers.anthropic]
+kind = "anthropic"
+base_url = "{anthropic}"
+api_key = "anthropic-secret"
+[providers.gemini]
+kind = "gemini"
+base_url = "{gemini}"
+api_key = "gemini-secret"
 [models."text-embedding-3-small"]
 provider = "openai"
 modality = "embedding"
@@ -70,7 +79,7 @@ per = "day"
 
 def main() -> int:
     gateway, command = sys.argv[1], sys.argv[sys.argv.index("--") + 1 :]
-    vendor = Vendor.start()
+    vendors = [stand.start() for stand in (Vendor, Anthropic, Gemini)]
     keys = {}
     for name in ("wide", "narrow", "rated", "capped", "daily"):
         minted = subprocess.run([gateway, "--mint-key", "test"], capture_output=True, text=True, check=True).stdout
@@ -78,7 +87,7 @@ def main() -> int:
     home = tempfile.mkdtemp()
     path = os.path.join(home, "kancy.toml")
     with open(path, "w") as file:
-        file.write(config(vendor, keys))
+        file.write(config(*vendors, keys))
     program = subprocess.Popen([gateway, "--config", path, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
     base = None
     for line in program.stdout:

@@ -34,6 +34,7 @@ class Vendor(BaseHTTPRequestHandler):
     @classmethod
     def start(cls):
         server = ThreadingHTTPServer(("127.0.0.1", 0), cls)
+        server.handle_error = lambda *_: None  # a gateway that was killed hangs up in mid-sentence
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{server.server_address[1]}"

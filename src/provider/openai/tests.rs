@@ -430,12 +430,12 @@ fn meant(stream: bool, body: &[u8]) -> Option<(u64, u64)> {
     let data: Vec<&str> =
         if stream { text.lines().filter_map(|line| line.strip_prefix("data:")).collect() } else { vec![&text] };
     let values = data.iter().filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    let usages = values.filter_map(|value| {
+    let mut usages = values.filter_map(|value| {
         let nested =
             value["choices"].as_array().into_iter().flatten().map(|choice| &choice["usage"]).find(|u| u.is_object());
         [&value["usage"]].into_iter().find(|u| u.is_object()).or(nested).cloned()
     });
-    usages.last().map(|u| (u["prompt_tokens"].as_u64().unwrap_or(0), u["completion_tokens"].as_u64().unwrap_or(0)))
+    usages.next_back().map(|u| (u["prompt_tokens"].as_u64().unwrap_or(0), u["completion_tokens"].as_u64().unwrap_or(0)))
 }
 
 #[test]

@@ -84,7 +84,7 @@ mod tests {
             id: n.to_string().into(),
             time: Timestamp::from_secs(n),
             actor: "admin".into(),
-            action: "key.create",
+            action: "key.create".into(),
             target: String::new(),
             detail: serde_json::Value::Null,
         }

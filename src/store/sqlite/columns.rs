@@ -1,0 +1,200 @@
+//! The ledger's columns: a record into a row, a row into a record.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Connection, Row, ToSql};
+use serde::de::DeserializeOwned;
+
+use crate::base::clock::Timestamp;
+use crate::base::money::Money;
+use crate::domain::caller::Home;
+use crate::domain::limit::Amounts;
+use crate::domain::modality::Modality;
+use crate::domain::name::Name;
+use crate::domain::record::{Outcome, UsageRecord};
+use crate::domain::usage::Usage;
+
+/// In the order in which [`write_record`] binds and [`read_record`] reads them.
+const COLUMNS: &str = "id, request_id, time, workspace, project, team, environment, key_id, endpoint, modality, model, \
+     provider, upstream_model, upstream_request_id, status, code, outcome, streamed, latency_ms, first_byte_ms, \
+     input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, images, video_seconds, \
+     audio_seconds, characters, image_input_tokens, image_output_tokens, audio_input_tokens, audio_output_tokens, \
+     videos, estimated, cost, held";
+const COUNT: usize = 37;
+
+/// Posts what a crash left running at what it held. Video jobs live longer than a process: their rows stay open.
+pub(super) const RECOVER: &str = "UPDATE ledger SET outcome = 'unknown_after_crash', estimated = 1, status = NULL, \
+     input_tokens = coalesce(held ->> '$.input_tokens', 0), output_tokens = coalesce(held ->> '$.output_tokens', 0), \
+     images = coalesce(held ->> '$.images', 0), video_seconds = coalesce(held ->> '$.video_seconds', 0), \
+     audio_seconds = coalesce(held ->> '$.audio_seconds', 0), characters = coalesce(held ->> '$.characters', 0), \
+     cost = coalesce(CAST(replace(held ->> '$.spend', '.', '') AS INTEGER), 0), held = NULL \
+     WHERE outcome IS NULL AND id NOT IN (SELECT id FROM jobs)";
+
+/// The units, in the order of their columns.
+pub(super) const UNITS: [&str; 14] = [
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "images",
+    "video_seconds",
+    "audio_seconds",
+    "characters",
+    "image_input_tokens",
+    "image_output_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "videos",
+];
+
+/// `SELECT` of whole records, with the row's number last.
+pub(super) fn select_records(condition: &str) -> String {
+    format!("SELECT {COLUMNS}, seq FROM ledger {condition}")
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn units(usage: &Usage) -> [i64; 14] {
+    [
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        usage.images,
+        usage.video_seconds,
+        usage.audio_seconds,
+        usage.characters,
+        usage.image_input_tokens,
+        usage.image_output_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+        usage.videos,
+    ]
+    .map(signed)
+}
+
+/// Usage from [`UNITS`], the first of which is column `from`.
+pub(super) fn read_usage(row: &Row<'_>, from: usize) -> rusqlite::Result<Usage> {
+    let mut next = from;
+    let mut unit = || {
+        next += 1;
+        row.get::<_, i64>(next - 1).map(|n| n.max(0) as u64)
+    };
+    Ok(Usage {
+        input_tokens: unit()?,
+        cached_input_tokens: unit()?,
+        cache_write_tokens: unit()?,
+        output_tokens: unit()?,
+        reasoning_tokens: unit()?,
+        images: unit()?,
+        video_seconds: unit()?,
+        audio_seconds: unit()?,
+        characters: unit()?,
+        image_input_tokens: unit()?,
+        image_output_tokens: unit()?,
+        audio_input_tokens: unit()?,
+        audio_output_tokens: unit()?,
+        videos: unit()?,
+    })
+}
+
+/// Writes a record. A row that has ended stays as it is: the first end is the only one.
+pub(super) fn write_record(connection: &Connection, record: &UsageRecord) -> rusqlite::Result<()> {
+    static STATEMENT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        let marks: Vec<_> = (1..=COUNT).map(|n| format!("?{n}")).collect();
+        let updates: Vec<_> = COLUMNS.split(", ").skip(1).map(|c| format!("{c} = excluded.{c}")).collect();
+        format!(
+            "INSERT INTO ledger ({COLUMNS}) VALUES ({}) ON CONFLICT (id) DO UPDATE SET {} WHERE outcome IS NULL",
+            marks.join(", "),
+            updates.join(", ")
+        )
+    });
+    let home = &record.home;
+    let held = record.held.map(|h| serde_json::to_string(&h).unwrap_or_default());
+    let (time, cost) = (signed(record.time.as_nanos()), signed(record.cost.as_nanos()));
+    let (latency, first_byte) = (record.latency_ms.map(signed), record.first_byte_ms.map(signed));
+    let (team, environment) = (home.team.as_ref().map(Name::as_str), home.environment.as_ref().map(Name::as_str));
+    let (modality, outcome) = (record.modality.map(|m| m.as_str()), record.outcome.map(Outcome::as_str));
+    let units = units(&record.usage);
+    let mut values: Vec<&dyn ToSql> = vec![&record.id, &record.request_id, &time];
+    let (workspace, project) = (home.workspace.as_str(), home.project.as_str());
+    values.extend([
+        &workspace as &dyn ToSql,
+        &project,
+        &team,
+        &environment,
+        &record.key_id,
+        &record.endpoint,
+        &modality,
+        &record.model,
+        &record.provider,
+        &record.upstream_model,
+        &record.upstream_request_id,
+        &record.status,
+        &record.code,
+        &outcome,
+        &record.streamed,
+        &latency,
+        &first_byte,
+    ]);
+    values.extend(units.iter().map(|n| n as &dyn ToSql));
+    values.extend([&record.estimated as &dyn ToSql, &cost, &held]);
+    connection.prepare_cached(&STATEMENT)?.execute(values.as_slice())?;
+    Ok(())
+}
+
+/// Reads a record and its row's number, in the columns of [`select_records`].
+pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<(UsageRecord, i64)> {
+    let number = |n: usize| row.get::<_, Option<i64>>(n).map(|v| v.map(|v| v.max(0) as u64));
+    let record = UsageRecord {
+        id: row.get(0)?,
+        request_id: row.get(1)?,
+        time: Timestamp::from_nanos(number(2)?.unwrap_or_default()),
+        home: Home {
+            workspace: row.get::<_, Word<Name>>(3)?.0,
+            project: row.get::<_, Word<Name>>(4)?.0,
+            team: row.get::<_, Option<Word<Name>>>(5)?.map(|w| w.0),
+            environment: row.get::<_, Option<Word<Name>>>(6)?.map(|w| w.0),
+        },
+        key_id: row.get(7)?,
+        endpoint: row.get(8)?,
+        modality: row.get::<_, Option<Word<Modality>>>(9)?.map(|w| w.0),
+        model: row.get(10)?,
+        provider: row.get(11)?,
+        upstream_model: row.get(12)?,
+        upstream_request_id: row.get(13)?,
+        status: row.get(14)?,
+        code: row.get(15)?,
+        outcome: row.get::<_, Option<Word<Outcome>>>(16)?.map(|w| w.0),
+        streamed: row.get(17)?,
+        latency_ms: number(18)?,
+        first_byte_ms: number(19)?,
+        usage: read_usage(row, 20)?,
+        estimated: row.get(34)?,
+        cost: Money::from_nanos(number(35)?.unwrap_or_default()),
+        held: row.get::<_, Option<Json<Amounts>>>(36)?.map(|j| j.0),
+    };
+    Ok((record, row.get(COUNT)?))
+}
+
+/// A value kept as its word.
+pub(super) struct Word<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromSql for Word<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let word = serde_json::Value::from(value.as_str()?);
+        serde_json::from_value(word).map(Self).map_err(|e| FromSqlError::Other(Box::new(e)))
+    }
+}
+
+/// A value kept as JSON.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromSql for Json<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map(Self).map_err(|e| FromSqlError::Other(Box::new(e)))
+    }
+}

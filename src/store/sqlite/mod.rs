@@ -1,0 +1,130 @@
+//! Keys, limits and ledger in one SQLite file.
+//!
+//! One thread writes: whatever waits while a transaction is being synced goes into the next one together (group commit),
+//! so that many requests share one fsync. Reads have connections of their own beside it (WAL). There is no runtime in
+//! here; futures are woken from those threads.
+//!
+//! ```no_run
+//! use kancy::SqliteStore;
+//! let store = SqliteStore::open("kancy.db")?;
+//! # let _ = store;
+//! # Ok::<(), kancy::StoreError>(())
+//! ```
+//!
+//! With [`durable`](SqliteOptions::durable) (the default) a request's hold is on disk before its vendor is called, and
+//! its record before the last byte of the answer leaves. After a crash, rows that were opened and never finished are
+//! posted at their hold when the file is opened again: nothing that a vendor may have billed is lost.
+//!
+//! The file belongs to one process, which a lock file beside it holds to. A file of a newer version, of another program
+//! or that is damaged is refused in one line and left as it is.
+
+mod columns;
+mod keys;
+mod ledger;
+mod open;
+mod promise;
+mod readers;
+mod tables;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use crate::base::clock::Timestamp;
+
+use super::error::{StoreError, StoreErrorKind, StoreResult};
+
+use readers::Readers;
+use writer::Writer;
+
+/// How a [`SqliteStore`] is opened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// Whether holds and records are on disk before requests go on; true unless set.
+    pub durable: bool,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { durable: true }
+    }
+}
+
+/// Stores keys, limits, ledger, alerts and audit trail in an SQLite file. Cheap to clone; the file is closed with the last clone.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Inner>);
+
+struct Inner {
+    // Before the readers: what they wait for must be written when the threads are joined.
+    writer: Writer,
+    readers: Readers,
+    durable: bool,
+    key_epoch: AtomicU64,
+    recovered: u64,
+    _lock: std::fs::File,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path`, or makes it, and brings it up to this version.
+    pub fn open(path: impl AsRef<Path>) -> StoreResult<Self> {
+        Self::open_with(path, SqliteOptions::default())
+    }
+
+    /// Opens with options.
+    pub fn open_with(path: impl AsRef<Path>, options: SqliteOptions) -> StoreResult<Self> {
+        let path = path.as_ref();
+        let lock = open::lock(path)?;
+        let mut connection = open::connect(path, options.durable)?;
+        let recovered = open::prepare(&mut connection, path)?;
+        let writer = Writer::start(connection)?;
+        let readers = Readers::start(path, writer.handle())?;
+        Ok(Self(Arc::new(Inner {
+            writer,
+            readers,
+            durable: options.durable,
+            key_epoch: AtomicU64::new(0),
+            recovered,
+            _lock: lock,
+        })))
+    }
+
+    /// How many requests were in flight when the process before this one went down, and were posted at their hold.
+    pub fn recovered(&self) -> u64 {
+        self.0.recovered
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("durable", &self.0.durable).finish_non_exhaustive()
+    }
+}
+
+/// What SQLite reports, by meaning. Its texts hold no data of ours.
+fn failed(error: &rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let kind = match error.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::new(kind, format!("SQLite: {error}"))
+}
+
+/// All rows of a query.
+fn query<T>(
+    connection: &rusqlite::Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+    read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+) -> StoreResult<Vec<T>> {
+    let rows = || connection.prepare_cached(sql)?.query_map(values, read)?.collect::<rusqlite::Result<Vec<T>>>();
+    rows().map_err(|e| failed(&e))
+}
+
+/// A time as it is stored.
+fn nanos(at: Timestamp) -> i64 {
+    i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)
+}

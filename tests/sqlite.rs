@@ -1,0 +1,166 @@
+//! The SQLite store: the contract suites, and what a file must survive.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kancy::store::contract;
+use kancy::store::tables::LimitStore;
+use kancy::{
+    Amounts, Limit, LimitKey, Measure, Money, Outcome, Page, Per, SqliteOptions, SqliteStore, StoreErrorKind,
+    Timestamp, UsageSink, UsageStore,
+};
+
+/// A folder of its own for each test, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("kancy-sqlite-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join("kancy.db")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn everything() -> Page {
+    Page { after: None, limit: 1000 }
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract_of_key_stores() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    contract::keys::run(&store, &store).await;
+}
+
+#[tokio::test]
+async fn it_keeps_the_contract_of_ledgers() {
+    for durable in [true, false] {
+        let folder = Folder::new();
+        let next = AtomicUsize::new(0);
+        contract::ledger::run(async || {
+            let mut options = SqliteOptions::default();
+            options.durable = durable;
+            let file = folder.0.join(format!("{}.db", next.fetch_add(1, Ordering::Relaxed)));
+            SqliteStore::open_with(file, options).unwrap()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_in_flight_at_a_crash_is_posted_at_its_hold_and_what_had_ended_stays() {
+    let folder = Folder::new();
+    let now = Timestamp::from_secs(1_800_000_000);
+    let held = Amounts {
+        input_tokens: 100,
+        output_tokens: 20,
+        spend: Money::from_nanos(12_500_000_007),
+        ..Amounts::ONE_REQUEST
+    };
+    {
+        let store = SqliteStore::open(folder.file()).unwrap();
+        let mut running = contract::ledger::record("running", now);
+        (running.outcome, running.held) = (None, Some(held));
+        store.open(&running).await.unwrap();
+        let ended = contract::ledger::record("ended", now);
+        store.record(ended).await.unwrap();
+    }
+    let store = SqliteStore::open(folder.file()).unwrap();
+    assert_eq!(store.recovered(), 1);
+    let records = store.records(Default::default(), everything()).await.unwrap().items;
+    let recovered = records.iter().find(|r| &*r.id == "running").unwrap();
+    assert_eq!(recovered.outcome, Some(Outcome::UnknownAfterCrash));
+    assert!(recovered.estimated && recovered.held.is_none());
+    assert_eq!((recovered.usage.input_tokens, recovered.usage.output_tokens), (100, 20));
+    assert_eq!(recovered.cost, held.spend);
+    let ended = records.iter().find(|r| &*r.id == "ended").unwrap();
+    assert_eq!(ended, &contract::ledger::record("ended", now));
+}
+
+#[tokio::test]
+async fn limits_outlive_the_process() {
+    let folder = Folder::new();
+    let key = |per| LimitKey {
+        scope: "workspace:acme".parse().unwrap(),
+        modality: None,
+        model: Some("gpt-4o".into()),
+        measure: Measure::Spend,
+        per: Some(per),
+    };
+    let mut limit = Limit::new(key(Per::Day), 5);
+    limit.alert_at = vec![500, 1000];
+    {
+        let store = SqliteStore::open(folder.file()).unwrap();
+        store.put(limit.key.scope.clone(), vec![limit.clone(), Limit::new(key(Per::Month), 7)]).await.unwrap();
+        store.put(limit.key.scope.clone(), vec![limit.clone()]).await.unwrap();
+    }
+    assert_eq!(SqliteStore::open(folder.file()).unwrap().all().await.unwrap(), [limit]);
+}
+
+#[test]
+fn a_file_in_use_is_refused_and_free_again_when_its_owner_is_gone() {
+    let folder = Folder::new();
+    let first = SqliteStore::open(folder.file()).unwrap();
+    let refused = SqliteStore::open(folder.file()).unwrap_err();
+    assert!(refused.message().contains("in use"), "{refused}");
+    drop(first);
+    SqliteStore::open(folder.file()).unwrap();
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_refused_in_one_line_and_left_as_it_is() {
+    let folder = Folder::new();
+    let noise = b"this is no database, but something that somebody still wants".repeat(100);
+    std::fs::write(folder.file(), &noise).unwrap();
+    let refused = SqliteStore::open(folder.file()).unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Corrupt);
+    assert!(!refused.message().contains('\n'), "{refused}");
+    assert_eq!(std::fs::read(folder.file()).unwrap(), noise);
+
+    std::fs::remove_file(folder.file()).unwrap();
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(other);
+    let refused = SqliteStore::open(folder.file()).unwrap_err();
+    assert!(refused.message().contains("another program"), "{refused}");
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused() {
+    let folder = Folder::new();
+    drop(SqliteStore::open(folder.file()).unwrap());
+    let newer = rusqlite::Connection::open(folder.file()).unwrap();
+    newer.pragma_update(None, "user_version", 9_999).unwrap();
+    drop(newer);
+    let refused = SqliteStore::open(folder.file()).unwrap_err();
+    assert!(refused.message().contains("newer"), "{refused}");
+}
+
+#[tokio::test]
+async fn many_writers_share_transactions_and_lose_nothing() {
+    let folder = Folder::new();
+    let store = Arc::new(SqliteStore::open(folder.file()).unwrap());
+    let now = Timestamp::from_secs(1_800_000_000);
+    let writes = (0..2_000).map(|n| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.record(contract::ledger::record(&format!("r{n}"), now)).await })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.unwrap().unwrap();
+    }
+    let rows = store.usage(Default::default(), Vec::new()).await.unwrap();
+    assert_eq!(rows[0].requests, 2_000);
+}
