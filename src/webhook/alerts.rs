@@ -1,6 +1,6 @@
 //! Alerts go the way of all events.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
@@ -18,24 +18,32 @@ use crate::store::tables::{AlertStore, Page, PageOf};
 use super::announce::Event;
 use super::sender::Webhooks;
 
-/// A store of alerts that announces each of them to the webhooks of its workspace.
+/// A store of alerts that announces each of them to the webhooks of its workspace. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct AnnouncedAlerts {
+pub struct AnnouncedAlerts(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     alerts: Arc<dyn AlertStore>,
-    webhooks: Webhooks,
     /// Tells in which workspace a key is.
     keys: Arc<dyn KeyStore>,
+    webhooks: OnceLock<Webhooks>,
 }
 
 impl AnnouncedAlerts {
     /// Keeps alerts in `alerts`; `keys` tells whose an alert of a single key is.
-    pub fn new(alerts: Arc<dyn AlertStore>, keys: Arc<dyn KeyStore>, webhooks: Webhooks) -> Self {
-        Self { alerts, webhooks, keys }
+    pub fn new(alerts: Arc<dyn AlertStore>, keys: Arc<dyn KeyStore>) -> Self {
+        Self(Arc::new(Inner { alerts, keys, webhooks: OnceLock::new() }))
     }
 
-    async fn announce(self, alert: Alert) {
+    /// From here on alerts are announced. Counters are often there before webhooks are; a second call changes nothing.
+    pub fn announce_to(&self, webhooks: Webhooks) {
+        drop(self.0.webhooks.set(webhooks));
+    }
+
+    async fn announce(self, webhooks: Webhooks, alert: Alert) {
         let Some(workspace) = self.workspace(&alert.limit.key.scope).await else { return };
-        let Ok(endpoints) = self.webhooks.endpoints_of(&workspace).await else { return };
+        let Ok(endpoints) = webhooks.endpoints_of(&workspace).await else { return };
         // A store may raise one alert twice, after a restart for instance: its name makes the outbox keep it once.
         let occasion = occasion(&alert);
         let event = Event {
@@ -43,14 +51,14 @@ impl AnnouncedAlerts {
             kind: EventKind::Alert,
             data: alert.json(),
             at: alert.time,
-            due_at: self.webhooks.first_attempt(),
+            due_at: webhooks.first_attempt(),
         };
         let mut deliveries = event.deliveries(&endpoints, None);
         for delivery in &mut deliveries {
             delivery.id = format!("dlv_{}", named(&[&occasion, &delivery.endpoint_id])).into();
         }
         // A store that fails here loses this announcement; the alert itself is kept and listed.
-        let _ = self.webhooks.outbox().push(deliveries).await;
+        let _ = webhooks.outbox().push(deliveries).await;
     }
 
     async fn workspace(&self, scope: &Scope) -> Option<Name> {
@@ -59,7 +67,7 @@ impl AnnouncedAlerts {
                 Some(w.clone())
             }
             Scope::Key(id) => {
-                let found = self.keys.lookup(&KeyId::new(id)?).await.ok()??;
+                let found = self.0.keys.lookup(&KeyId::new(id)?).await.ok()??;
                 Some(found.home.workspace.clone())
             }
         }
@@ -84,11 +92,14 @@ fn named(parts: &[&str]) -> String {
 
 impl AlertStore for AnnouncedAlerts {
     fn raise(&self, alert: Alert) {
-        self.alerts.raise(alert.clone());
-        self.webhooks.host().spawn(Box::pin(self.clone().announce(alert)));
+        self.0.alerts.raise(alert.clone());
+        if let Some(webhooks) = self.0.webhooks.get().cloned() {
+            let host = webhooks.shared_host();
+            host.spawn(Box::pin(self.clone().announce(webhooks, alert)));
+        }
     }
 
     fn list(&self, page: Page) -> StoreFuture<StoreResult<PageOf<Alert>>> {
-        self.alerts.list(page)
+        self.0.alerts.list(page)
     }
 }

@@ -32,8 +32,6 @@
 mod alerts;
 mod announce;
 mod sender;
-mod sign;
 
 pub use alerts::AnnouncedAlerts;
 pub use sender::Webhooks;
-pub use sign::{mint_secret, sign};

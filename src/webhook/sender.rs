@@ -24,10 +24,10 @@ use crate::http::vendor::{AnyClient, VendorClient};
 use crate::store::error::StoreResult;
 use crate::store::jobs::Outbox;
 use crate::store::webhooks::EndpointStore;
+use crate::wire::standard_webhooks::sign;
 use crate::wire::vendor_error::retry_after;
 
 use super::announce::Event;
-use super::sign::sign;
 
 /// Deliveries that are taken at once.
 const BATCH: usize = 64;
@@ -166,8 +166,8 @@ impl Webhooks {
         &*self.0.outbox
     }
 
-    pub(super) fn host(&self) -> &dyn Host {
-        &*self.0.host
+    pub(super) fn shared_host(&self) -> Arc<dyn Host> {
+        Arc::clone(&self.0.host)
     }
 
     /// One attempt. Whatever goes wrong in it is noted on the delivery, or left to the end of its lease.

@@ -26,7 +26,10 @@ use crate::http::body::CallBody;
 use crate::store::keys::KeyAdmin as _;
 use crate::store::ledger::{GroupBy, RecordFilter};
 use crate::store::memory::audit::MemoryAudit;
+use crate::store::memory::jobs::MemoryJobs;
 use crate::store::memory::keys::MemoryKeys;
+use crate::store::memory::webhooks::MemoryEndpoints;
+
 use fakes::{Alerts, Ledger, Limits, Quota};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -57,6 +60,8 @@ impl World {
             usage: ledger.clone(),
             alerts: Arc::new(Alerts),
             audit: Arc::new(MemoryAudit::new()),
+            endpoints: Arc::new(MemoryEndpoints::new()),
+            outbox: Arc::new(MemoryJobs::new()),
         };
         let admin = AdminService::new(Secret::from(token), stores, Arc::new(ManualClock::at(NOW)));
         Self { admin, keys, ledger, limits, book }

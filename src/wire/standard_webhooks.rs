@@ -1,4 +1,4 @@
-//! Standard Webhooks signatures.
+//! Standard Webhooks: signing secrets and signatures.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,8 @@ use sha2::Sha256;
 
 use crate::base::id::random;
 use crate::base::secret::Secret;
-use crate::wire::base64;
+
+use super::base64;
 
 /// Before a secret's base64.
 const PREFIX: &str = "whsec_";
