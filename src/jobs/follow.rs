@@ -113,7 +113,7 @@ impl VideoJobs {
             Cancel::Done => Ok(true),
             Cancel::Impossible => Err(not_cancellable("This model's vendor cannot stop a job: it runs to its end.")),
             Cancel::Ask(request) => {
-                let answer = self.ask(Some(request), ASK).await;
+                let answer = self.ask(Some(*request), ASK).await;
                 Ok(answer.ok().flatten().is_some_and(|answer| codec.cancelled(&answer)))
             }
         }

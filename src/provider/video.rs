@@ -94,7 +94,7 @@ pub enum Content {
 #[derive(Clone, Debug)]
 pub enum Cancel {
     /// The vendor must be asked; [`VideoProvider::cancelled`] reads the answer.
-    Ask(Request<CallBody>),
+    Ask(Box<Request<CallBody>>),
     /// Nobody has to be asked.
     Done,
     /// The vendor has no way.

@@ -9,10 +9,13 @@ use crate::domain::webhook::Endpoint;
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
 
+/// An endpoint and its signing secrets, the newest first.
+pub type SignedEndpoint = (Endpoint, Vec<Secret>);
+
 /// Keeps webhook endpoints and their secrets. Few, so that they are read all at once.
 pub trait EndpointStore: fmt::Debug + Send + Sync + 'static {
     /// All of them, oldest first, each with its signing secrets.
-    fn all(&self) -> StoreFuture<StoreResult<Vec<(Endpoint, Vec<Secret>)>>>;
+    fn all(&self) -> StoreFuture<StoreResult<Vec<SignedEndpoint>>>;
 
     /// Adds an endpoint, or replaces the one of the same id.
     fn put(&self, endpoint: Endpoint, secrets: Vec<Secret>) -> StoreFuture<StoreResult<()>>;
@@ -22,7 +25,7 @@ pub trait EndpointStore: fmt::Debug + Send + Sync + 'static {
 }
 
 impl<T: EndpointStore + ?Sized> EndpointStore for Arc<T> {
-    fn all(&self) -> StoreFuture<StoreResult<Vec<(Endpoint, Vec<Secret>)>>> {
+    fn all(&self) -> StoreFuture<StoreResult<Vec<SignedEndpoint>>> {
         (**self).all()
     }
 
@@ -38,23 +41,23 @@ impl<T: EndpointStore + ?Sized> EndpointStore for Arc<T> {
 /// The endpoints of the configuration before those of a store. What changes of the former is kept in this process alone.
 #[derive(Debug)]
 pub struct ConfiguredEndpoints {
-    fixed: Mutex<Vec<(Endpoint, Vec<Secret>)>>,
+    fixed: Mutex<Vec<SignedEndpoint>>,
     stored: Arc<dyn EndpointStore>,
 }
 
 impl ConfiguredEndpoints {
     /// `fixed`, and behind them what is `stored`.
-    pub fn new(fixed: Vec<(Endpoint, Vec<Secret>)>, stored: Arc<dyn EndpointStore>) -> Self {
+    pub fn new(fixed: Vec<SignedEndpoint>, stored: Arc<dyn EndpointStore>) -> Self {
         Self { fixed: Mutex::new(fixed), stored }
     }
 
-    fn fixed(&self) -> MutexGuard<'_, Vec<(Endpoint, Vec<Secret>)>> {
+    fn fixed(&self) -> MutexGuard<'_, Vec<SignedEndpoint>> {
         self.fixed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl EndpointStore for ConfiguredEndpoints {
-    fn all(&self) -> StoreFuture<StoreResult<Vec<(Endpoint, Vec<Secret>)>>> {
+    fn all(&self) -> StoreFuture<StoreResult<Vec<SignedEndpoint>>> {
         let mut all = self.fixed().clone();
         let stored = self.stored.all();
         StoreFuture::new(async move {

@@ -89,9 +89,13 @@ async fn a_hundred_reads_a_callback_and_two_drivers_settle_once() {
     let id = world.create("minimax-video").await.id();
     world.clock.advance(Duration::from_secs(60));
     let path = format!("/v1/videos/generations/{id}");
+    let callback = world.vendors.lock().unwrap().made()[0].body["callback_url"].as_str().unwrap().to_owned();
+    let callback = callback.strip_prefix("https://ai.example.com").unwrap();
     let reads = futures_util::future::join_all((0..100).map(|_| world.get(&path)));
-    let (reads, mine, theirs) = tokio::join!(reads, world.jobs.follow_due(), other.follow_due());
+    let told = world.anonymous(callback, json!({ "status": "success" }));
+    let (told, reads, mine, theirs) = tokio::join!(told, reads, world.jobs.follow_due(), other.follow_due());
     assert!(mine.is_ok() && theirs.is_ok() && reads.iter().all(|read| read.status == 200));
+    assert_eq!(told.status, 200);
     world.finish().await;
     other.follow_due().await.unwrap();
     assert_eq!(world.counted().await, (0, 6, 0));

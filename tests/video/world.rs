@@ -9,15 +9,12 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
 use kancy::client::TokioHost;
 use kancy::config::Stores;
-use kancy::gateway::Gateway;
+
 use kancy::http::body::CallBody;
-use kancy::http::vendor::VendorClient;
 use kancy::jobs::VideoJobs;
 use kancy::store::ledger::RecordFilter;
 use kancy::webhook::Webhooks;
-use kancy::{
-    Clock, Config, LimitKey, LimitStore, ManualClock, MintedKey, NewKey, Page, QuotaStore, Timestamp, UsageRecord,
-};
+use kancy::{Clock, Config, Gateway, LimitKey, ManualClock, MintedKey, NewKey, Page, Timestamp, UsageRecord};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

@@ -4,6 +4,7 @@ mod fakes;
 mod keys;
 mod limits;
 mod reports;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,7 @@ struct World {
     ledger: Arc<Ledger>,
     limits: Arc<Limits>,
     book: Arc<LimitBook>,
+    outbox: Arc<MemoryJobs>,
 }
 
 impl World {
@@ -52,6 +54,7 @@ impl World {
             (Arc::new(MemoryKeys::new()), Arc::new(Ledger::default()), Arc::new(Limits::default()));
         let file = Limit { source: LimitSource::Config, ..Limit::new(limit_key("project:acme/site"), 5) };
         let book = Arc::new(LimitBook::new([file]).unwrap());
+        let outbox = Arc::new(MemoryJobs::new());
         let stores = AdminStores {
             keys: keys.clone(),
             limits: limits.clone(),
@@ -61,10 +64,10 @@ impl World {
             alerts: Arc::new(Alerts),
             audit: Arc::new(MemoryAudit::new()),
             endpoints: Arc::new(MemoryEndpoints::new()),
-            outbox: Arc::new(MemoryJobs::new()),
+            outbox: outbox.clone(),
         };
         let admin = AdminService::new(Secret::from(token), stores, Arc::new(ManualClock::at(NOW)));
-        Self { admin, keys, ledger, limits, book }
+        Self { admin, keys, ledger, limits, book, outbox }
     }
 
     /// What the holder of the admin token is answered.

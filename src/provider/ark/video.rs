@@ -163,7 +163,7 @@ impl VideoProvider for ArkVideo {
     /// Ark cancels what is still queued and refuses what runs.
     fn cancel(&self, handle: &str, target: &Target, _: Timestamp) -> Result<Cancel, Error> {
         let url = target.url(&format!("/contents/generations/tasks/{handle}"))?;
-        Ok(Cancel::Ask(request(Method::DELETE, url, bearer(target)?, &Value::Null)))
+        Ok(Cancel::Ask(Box::new(request(Method::DELETE, url, bearer(target)?, &Value::Null))))
     }
 
     fn content_hosts(&self) -> &'static [&'static str] {

@@ -128,10 +128,9 @@ impl VideoProvider for MiniMaxVideo {
     }
 
     fn content(&self, video: &Video, target: &Target, _: Timestamp) -> Result<Content, Error> {
-        if let Ok(url) = video.source.parse::<http::Uri>() {
-            if url.scheme().is_some() {
-                return Ok(Content::At(Link { url, header: None }));
-            }
+        // The second API tells the link itself.
+        if let Some(url) = video.source.parse::<http::Uri>().ok().filter(|url| url.scheme().is_some()) {
+            return Ok(Content::At(Link { url, header: None }));
         }
         // A file's link lives for an hour: a new one is asked for each time.
         let url = target.url(&format!("/v1/files/retrieve?file_id={}", path_safe(&video.source)?))?;
@@ -149,7 +148,7 @@ impl VideoProvider for MiniMaxVideo {
     fn cancel(&self, handle: &str, target: &Target, _: Timestamp) -> Result<Cancel, Error> {
         let Some(id) = handle.strip_prefix(SECOND) else { return Ok(Cancel::Impossible) };
         let url = target.url(&format!("/v2/video_generation/{id}"))?;
-        Ok(Cancel::Ask(request(Method::DELETE, url, bearer(target)?, &Value::Null)))
+        Ok(Cancel::Ask(Box::new(request(Method::DELETE, url, bearer(target)?, &Value::Null))))
     }
 
     fn challenge(&self, callback: &[u8]) -> Option<Bytes> {

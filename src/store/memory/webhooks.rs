@@ -6,11 +6,11 @@ use crate::base::secret::Secret;
 use crate::base::store_future::StoreFuture;
 use crate::domain::webhook::Endpoint;
 use crate::store::error::StoreResult;
-use crate::store::webhooks::EndpointStore;
+use crate::store::webhooks::{EndpointStore, SignedEndpoint};
 
 /// Keeps webhook endpoints, and forgets them with the process.
 #[derive(Debug, Default)]
-pub struct MemoryEndpoints(Mutex<Vec<(Endpoint, Vec<Secret>)>>);
+pub struct MemoryEndpoints(Mutex<Vec<SignedEndpoint>>);
 
 impl MemoryEndpoints {
     /// None yet.
@@ -18,13 +18,13 @@ impl MemoryEndpoints {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<(Endpoint, Vec<Secret>)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<SignedEndpoint>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl EndpointStore for MemoryEndpoints {
-    fn all(&self) -> StoreFuture<StoreResult<Vec<(Endpoint, Vec<Secret>)>>> {
+    fn all(&self) -> StoreFuture<StoreResult<Vec<SignedEndpoint>>> {
         StoreFuture::ready(Ok(self.lock().clone()))
     }
 
