@@ -45,6 +45,8 @@
 //! |---|---|---|
 //! | `client` | [`HyperClient`] | tokio, hyper, hyper-util, hyper-rustls, rustls (ring), webpki-roots |
 //! | `config` | [`Config`], the TOML file of the gateway | toml |
+//! | `postgres` | [`PostgresStore`](store::postgres::PostgresStore): keys, limits, ledger and counters that many instances share; [`Guarded`](store::guarded::Guarded) | tokio, tokio-postgres, deadpool-postgres |
+//! | `redis` | [`RedisQuota`](store::redis::RedisQuota): counters that many instances share; [`Guarded`](store::guarded::Guarded) | tokio, redis |
 //! | `sqlite` | [`SqliteStore`]: keys, limits, ledger in one file | rusqlite with SQLite's C source |
 //! | `testing` | `store::contract` | |
 //! | `tracing` | events for operators, under the target `kancy` | tracing |
@@ -109,6 +111,8 @@ pub use provider::registry::Registry;
 pub use quota::QuotaLayer;
 pub use route::{Drain, ProviderRouteService};
 pub use store::error::{StoreError, StoreErrorKind};
+#[cfg(feature = "_tokio")]
+pub use store::guarded::Guarded;
 pub use store::jobs::{JobStore, Outbox};
 pub use store::keys::{KeyAdmin, KeyFilter, KeyStore};
 pub use store::ledger::{UsageSink, UsageStore};
@@ -120,7 +124,11 @@ pub use store::memory::ledger::MemoryLedger;
 pub use store::memory::limits::MemoryLimits;
 pub use store::memory::quota::MemoryQuota;
 pub use store::memory::webhooks::MemoryEndpoints;
+#[cfg(feature = "postgres")]
+pub use store::postgres::{PostgresOptions, PostgresStore};
 pub use store::quota::QuotaStore;
+#[cfg(feature = "redis")]
+pub use store::redis::RedisQuota;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteOptions, SqliteStore};
 pub use store::tables::{Page, PageOf};

@@ -7,6 +7,7 @@
 
 mod args;
 mod demo;
+mod linger;
 mod server;
 mod stores;
 
@@ -20,6 +21,7 @@ use kancy::{Clock, Closing, Config, Drain, HyperClient, SystemClock};
 use tokio::net::TcpListener;
 
 use args::{Args, Command};
+use server::Signals;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -76,11 +78,12 @@ async fn run(args: Args) -> Result<(), String> {
 
     let listener = TcpListener::bind(&args.listen).await.map_err(|e| format!("{}: {e}", args.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let signals = Signals::new().map_err(|e| e.to_string())?;
     println!("listening on http://{address}");
     if let Some(key) = demo_key {
         demo::welcome(address, &key);
     }
-    server::serve(listener, gateway, closing, config.gateway.shutdown_grace).await;
+    server::serve(listener, gateway, signals, closing, config.gateway.shutdown_grace).await;
     Ok(())
 }
 

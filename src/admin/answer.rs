@@ -1,7 +1,7 @@
 //! What a handler answers with, and what a store's failure becomes.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
@@ -45,6 +45,7 @@ impl Answer {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // Some answers hold a key that is shown once.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(VARY, HeaderValue::from(AUTHORIZATION));
         set_request_id(headers, to.request_id());
         response
     }

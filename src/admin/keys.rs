@@ -75,6 +75,7 @@ fn new_key(admin: &Admin, body: &[u8]) -> Result<(MintedKey, KeyRecord), Error> 
         modalities: form.optional("modalities")?.unwrap_or_else(|| Modality::ALL.to_vec()),
         digest: minted.digest,
         old: None,
+        retired: Vec::new(),
         source: KeySource::Api,
         created_at: admin.clock.now(),
         expires_at,

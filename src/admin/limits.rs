@@ -100,7 +100,10 @@ fn amount(form: &mut Form, measure: Measure) -> Result<u64, Error> {
         Value::String(text) => Written::Text(text),
         Value::Number(number) => match number.as_i128() {
             Some(n) => Written::Integer(n),
-            None => return Err(form.invalid("amount", "has a fraction; write a whole number, and spend as a string")),
+            None => {
+                let reason = "is too large, or has a fraction; write a whole number, and spend as a string";
+                return Err(form.invalid("amount", reason));
+            }
         },
         _ => return Err(form.invalid("amount", "must be a whole number, or a decimal string for spend")),
     };

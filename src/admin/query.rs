@@ -31,7 +31,8 @@ impl Query {
             };
             if !known.iter().any(|names| names.contains(&&*name)) {
                 let names = known.concat().join(", ");
-                let message = format!("{name:?} is no query parameter here. Known ones: {names}.");
+                let known = if names.is_empty() { "There are none" } else { "Known ones: " };
+                let message = format!("{name:?} is no query parameter here. {known}{names}.");
                 return Err(Error::new(Code::InvalidParameter, message).param(name));
             }
             if pairs.iter().any(|(other, _)| *other == name) {

@@ -35,6 +35,13 @@ pub(super) enum AdminAction {
     ListAudit,
 }
 
+impl AdminAction {
+    /// Whether its handler reads the query string.
+    pub(super) fn takes_query(self) -> bool {
+        !matches!(self, Self::CreateKey | Self::GetKey | Self::RevokeKey | Self::RotateKey | Self::PutLimits)
+    }
+}
+
 /// What a calling key can ask about its own project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UsageAction {

@@ -27,6 +27,7 @@ use crate::store::tables::{AlertStore, AuditEntry, AuditStore, LimitStore};
 use crate::store::webhooks::EndpointStore;
 
 use super::answer::{Answer, Reply};
+use super::query::Query;
 use super::reports::Reach;
 use super::routes::{ADMIN, ADMIN_ROUTES, AdminAction, action};
 use super::{form, keys, limits, reports, webhooks};
@@ -97,6 +98,9 @@ impl Admin {
         self.authenticate(&parts.headers)?;
         let (action, id) = action(ADMIN_ROUTES, ADMIN, &parts.method, parts.uri.path())?;
         let (query, id) = (parts.uri.query(), id.unwrap_or_default());
+        if !action.takes_query() {
+            Query::parse(query, &[])?;
+        }
         let stores = &self.stores;
         match action {
             AdminAction::ListKeys => keys::list(self, query).await,
@@ -131,7 +135,7 @@ impl Admin {
     /// Notes what was just done.
     pub(super) async fn audit(&self, action: &'static str, target: String, detail: Value) -> Result<(), Error> {
         let entry = AuditEntry {
-            id: new_id("audit_").into(),
+            id: new_id("audit_"),
             time: self.clock.now(),
             actor: "admin".into(),
             action: action.into(),

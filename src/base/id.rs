@@ -1,5 +1,6 @@
 //! Ids: base62 text of random bits, and the request id that a caller may choose.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -36,22 +37,64 @@ pub(crate) fn is_base62(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// `N` random bytes from the operating system.
+/// `N` random bytes from the operating system, for secrets.
 ///
 /// # Panics
 /// When the operating system has no randomness to give: a gateway must not mint guessable ids.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system has no randomness to give");
+    fill(&mut bytes);
     bytes
 }
 
-/// A new id: `prefix` and 22 base62 digits of 128 random bits.
-pub fn new_id(prefix: &str) -> String {
-    let mut id = String::with_capacity(prefix.len() + 22);
-    id.push_str(prefix);
-    id.push_str(&base62(&random::<16>(), 22));
-    id
+fn fill(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the operating system has no randomness to give");
+}
+
+/// The digits of an id of 128 bits.
+pub(crate) const DIGITS: usize = 22;
+
+/// `number` in base62, left-padded with `0`, without an allocation.
+fn base62_u128(number: u128) -> [u8; DIGITS] {
+    // Ten digits at a time, as dividing 128 bits is slow.
+    const TEN_DIGITS: u128 = 62u128.pow(10);
+    let parts = [number / TEN_DIGITS / TEN_DIGITS, number / TEN_DIGITS % TEN_DIGITS, number % TEN_DIGITS];
+    let mut digits = [b'0'; DIGITS];
+    for (part, place) in parts.into_iter().zip([0..2, 2..12, 12..22]) {
+        let mut rest = part as u64;
+        for digit in digits[place].iter_mut().rev() {
+            *digit = ALPHABET[(rest % 62) as usize];
+            rest /= 62;
+        }
+    }
+    digits
+}
+
+/// 128 random bits. They are fetched many at a time: a system call for each would cost more than all else about an id.
+fn random_bits() -> u128 {
+    const AT_ONCE: usize = 64;
+    thread_local! {
+        static FETCHED: RefCell<([[u8; 16]; AT_ONCE], usize)> = const { RefCell::new(([[0; 16]; AT_ONCE], 0)) };
+    }
+    FETCHED.with_borrow_mut(|(fetched, left)| {
+        if *left == 0 {
+            fill(fetched.as_flattened_mut());
+            *left = AT_ONCE;
+        }
+        *left -= 1;
+        u128::from_be_bytes(fetched[*left])
+    })
+}
+
+/// A new id: `prefix` and 22 base62 digits of 128 random bits. For naming things; no secret.
+pub fn new_id<T: for<'a> From<&'a str>>(prefix: &str) -> T {
+    const LONGEST: usize = 32;
+    let digits = base62_u128(random_bits());
+    let mut id = [0; LONGEST];
+    let length = prefix.len() + DIGITS;
+    id[..prefix.len()].copy_from_slice(prefix.as_bytes());
+    id[prefix.len()..length].copy_from_slice(&digits);
+    T::from(std::str::from_utf8(&id[..length]).unwrap_or_default())
 }
 
 /// The id that a request is known by: in `x-request-id`, in errors, in records.
@@ -74,12 +117,17 @@ impl RequestId {
 
     /// A new random id.
     pub fn mint() -> Self {
-        Self(new_id("req_").into())
+        Self(new_id("req_"))
     }
 
     /// The id's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -104,6 +152,20 @@ mod tests {
         let id: Vec<u8> = (0x00..=0x0f).collect();
         assert_eq!(base62(&id, 22), "000SYW7RiJxkEgOGusQGwp");
         assert_eq!(base62(&[61], 2), "0z");
+    }
+
+    #[test]
+    fn an_id_has_the_digits_of_its_bits() {
+        for bits in [0, 61, u128::from(u64::MAX), 62u128.pow(20) - 1, 62u128.pow(20), u128::MAX] {
+            assert_eq!(str::from_utf8(&base62_u128(bits)).unwrap(), base62(&bits.to_be_bytes(), DIGITS));
+        }
+    }
+
+    #[test]
+    fn no_id_comes_twice() {
+        let ids: std::collections::HashSet<String> = (0..1_000).map(|_| new_id("x_")).collect();
+        assert_eq!(ids.len(), 1_000);
+        assert!(ids.iter().all(|id| id.len() == 2 + DIGITS && id.starts_with("x_")));
     }
 
     #[test]

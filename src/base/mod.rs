@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod error;
+pub(crate) mod hash;
 pub mod host;
 pub mod id;
 pub(crate) mod log;

@@ -34,6 +34,7 @@ use crate::store::tables::{AuditStore, LimitStore};
 use crate::store::webhooks::{ConfiguredEndpoints, EndpointStore};
 use crate::webhook::{AnnouncedAlerts, Webhooks};
 
+use super::file_keys::FileKeys;
 use super::{Config, ConfigError};
 
 /// Every store that a gateway needs.
@@ -173,7 +174,8 @@ impl Config {
         let book = Arc::new(LimitBook::default());
         book.load(self.limits.iter().cloned().chain(stored)).map_err(StoreError::unavailable)?;
         let registry = self.registry().map_err(|e| StoreError::unavailable(e.to_string()))?;
-        let auth = AuthLayer::new(stores.keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
+        let keys = FileKeys::<dyn KeyStore>::new(&self.keys, stores.keys);
+        let auth = AuthLayer::new(keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
         let endpoints = self.endpoints(stores.endpoints, clock.now());
         let webhooks = Webhooks::new(client.clone(), Arc::clone(&stores.outbox), Arc::clone(&endpoints), host.clone())
             .schedule(self.delivery.schedule.clone())
@@ -195,7 +197,7 @@ impl Config {
             .clock(Arc::clone(&clock));
         if let Some(admin) = &self.admin {
             let stores = AdminStores {
-                keys: stores.key_admin,
+                keys: Arc::new(FileKeys::<dyn KeyAdmin>::new(&self.keys, stores.key_admin)),
                 limits: stores.limits,
                 book,
                 quota: stores.quota,

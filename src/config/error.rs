@@ -20,7 +20,12 @@ impl ConfigError {
         let at = error.span().map_or(0, |span| span.start);
         let before = text.get(..at).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
-        Self::new(format!("line {line}"), error.message().replace('\n', " "))
+        let mut reason = error.message().replace('\n', " ");
+        // Of all that TOML complains about, this names a key; other spans may hold a secret.
+        if let (true, Some(key)) = (reason == "duplicate key", error.span().and_then(|span| text.get(span))) {
+            reason = format!("{key} stands twice");
+        }
+        Self::new(format!("line {line}"), reason)
     }
 
     /// The key at fault: `limits[0].amount`.

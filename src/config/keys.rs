@@ -55,6 +55,7 @@ fn key(section: Section<'_>) -> Result<KeyRecord> {
             .unwrap_or_else(|| Modality::ALL.to_vec()),
         digest: presented.digest,
         old: None,
+        retired: Vec::new(),
         source: KeySource::Config,
         created_at: Timestamp::EPOCH,
         expires_at: None,

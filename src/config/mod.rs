@@ -31,6 +31,7 @@
 
 mod assemble;
 mod error;
+mod file_keys;
 mod from_env;
 mod keys;
 mod limits;

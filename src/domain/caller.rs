@@ -84,6 +84,11 @@ impl Caller {
         &self.0.key_id
     }
 
+    /// The key's id, shared.
+    pub fn shared_key_id(&self) -> Arc<str> {
+        Arc::clone(&self.0.key_id)
+    }
+
     /// The key's name, where it has one.
     pub fn key_name(&self) -> Option<&Name> {
         self.0.key_name.as_ref()

@@ -1,5 +1,7 @@
 //! The model routes: what a POST asks for.
 
+use std::sync::{Arc, LazyLock};
+
 use serde::{Deserialize, Serialize};
 
 use super::modality::Modality;
@@ -53,6 +55,13 @@ impl Endpoint {
         }
     }
 
+    /// The path, shared: no request allocates one of its own.
+    pub fn shared_path(self) -> Arc<str> {
+        static PATHS: LazyLock<[Arc<str>; Endpoint::ALL.len()]> =
+            LazyLock::new(|| Endpoint::ALL.map(|e| e.path().into()));
+        Arc::clone(&PATHS[self as usize])
+    }
+
     /// The route of a POST to `path`, with or without the `/v1` prefix (a router that nests strips it).
     pub fn of(path: &str) -> Option<Self> {
         let bare = path.strip_prefix("/v1").unwrap_or(path);
@@ -80,6 +89,7 @@ mod tests {
         for endpoint in Endpoint::ALL {
             assert_eq!(Endpoint::of(endpoint.path()), Some(endpoint));
             assert_eq!(Endpoint::of(&endpoint.path()[3..]), Some(endpoint));
+            assert_eq!(&*endpoint.shared_path(), endpoint.path());
         }
         for path in ["/v1", "", "/v1/", "/v1/chat", "/v1/chat/completions/", "//v1/chat/completions", "/V1/embeddings"]
         {

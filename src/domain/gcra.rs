@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::clock::Timestamp;
 
 /// Nanoseconds with 32 bits of fraction.
@@ -16,7 +18,8 @@ const fn fine(nanos: u64) -> Fine {
 }
 
 /// The state of one rate. The default is a full bucket; the one that is full later is the greater.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Gcra {
     tat: Fine,
 }

@@ -21,6 +21,8 @@ use super::name::Name;
 const ID: usize = 22;
 const SECRET: usize = 43;
 const CRC: usize = 6;
+/// Replaced secrets that a key remembers beside the last one.
+const RETIRED: usize = 16;
 
 /// A key's id: 22 base62 characters. No secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -215,6 +217,9 @@ pub struct KeyRecord {
     pub digest: KeyDigest,
     /// The one before the last rotation.
     pub old: Option<OldDigest>,
+    /// Those before that, newest first, so that whoever still holds one is told that it was replaced.
+    #[serde(default)]
+    pub retired: Vec<KeyDigest>,
     pub source: KeySource,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
@@ -306,6 +311,7 @@ impl NewKey {
             modalities: self.modalities,
             digest: minted.digest,
             old: None,
+            retired: Vec::new(),
             source: KeySource::Api,
             created_at: now,
             expires_at: self.expires_at,
@@ -347,6 +353,7 @@ impl KeyRecord {
             modalities: Modality::ALL.to_vec(),
             digest,
             old: None,
+            retired: Vec::new(),
             source: KeySource::Api,
             created_at,
             expires_at: None,
@@ -355,14 +362,25 @@ impl KeyRecord {
         }
     }
 
+    /// Puts `new` in the place of the digest, which opens the key until `old_until`; one older opens it no more.
+    pub fn rotate(&mut self, new: KeyDigest, old_until: Timestamp) {
+        let replaced = OldDigest { digest: self.digest, until: old_until };
+        if let Some(old) = self.old.replace(replaced) {
+            self.retired.insert(0, old.digest);
+            self.retired.truncate(RETIRED);
+        }
+        self.digest = new;
+    }
+
     /// Whether `presented` opens this key at `now`. A time limit that is reached exactly has passed.
     pub fn check(&self, presented: &KeyDigest, now: Timestamp) -> Result<(), KeyRefusal> {
         let current = self.digest == *presented;
         let old = self.old.filter(|old| old.digest == *presented);
-        if !current && old.is_none() {
+        let retired = self.retired.contains(presented);
+        if !current && old.is_none() && !retired {
             return Err(KeyRefusal::Invalid);
         }
-        if self.revoked_at.is_some() || old.is_some_and(|old| now >= old.until) {
+        if self.revoked_at.is_some() || retired || old.is_some_and(|old| now >= old.until) {
             return Err(KeyRefusal::Revoked);
         }
         match self.expires_at {
@@ -409,6 +427,19 @@ mod tests {
         ] {
             assert_eq!(tag(environment), want);
         }
+    }
+
+    #[test]
+    fn the_last_secrets_that_were_replaced_are_known_as_such() {
+        let now = Timestamp::from_secs(1);
+        let (_, mut record) = NewKey::new("w", "p").unwrap().mint(now);
+        let first = record.digest;
+        for n in 0..=RETIRED as u8 {
+            record.rotate(KeyDigest::from_bytes([n; 32]), now);
+            assert_eq!(record.check(&first, now), Err(KeyRefusal::Revoked), "after {n} more");
+        }
+        record.rotate(KeyDigest::from_bytes([99; 32]), now);
+        assert_eq!((record.check(&first, now), record.retired.len()), (Err(KeyRefusal::Invalid), RETIRED));
     }
 
     #[test]

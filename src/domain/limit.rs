@@ -32,7 +32,7 @@ impl Scope {
         let workspace = home.workspace.clone();
         let team = home.team.map(|t| Self::Team(workspace.clone(), t));
         let environment = home.environment.map(|e| Self::Environment(workspace.clone(), home.project.clone(), e));
-        let key = Self::Key(caller.key_id().into());
+        let key = Self::Key(caller.shared_key_id());
         [
             Some(Self::Workspace(workspace.clone())),
             team,

@@ -1,13 +1,14 @@
 //! All limits that are in force, found by scope: one immutable snapshot, swapped whole when limits change.
 
-use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
+
+use crate::base::hash::QuickMap;
 
 use super::caller::Caller;
 use super::limit::{Limit, LimitKey, LimitSource, Scope};
 use super::modality::Modality;
 
-type Snapshot = HashMap<Scope, Vec<Arc<Limit>>>;
+type Snapshot = QuickMap<Scope, Vec<Arc<Limit>>>;
 
 /// The limits in force. Shared by the quota layer, which reads it, and by whoever sets limits.
 ///
@@ -39,7 +40,7 @@ impl LimitBook {
 
     /// Puts these limits in the place of all others, at once. On an error nothing changes.
     pub fn load(&self, limits: impl IntoIterator<Item = Limit>) -> Result<(), String> {
-        let mut snapshot = Snapshot::new();
+        let mut snapshot = Snapshot::default();
         for limit in limits {
             add(&mut snapshot, limit)?;
         }

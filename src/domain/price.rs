@@ -233,7 +233,7 @@ impl Rates {
         let mut total = self.other_picos(usage)?;
         for (units, rate) in inputs.into_iter().chain(outputs).chain(plain_input).chain(plain_output) {
             if units > 0 {
-                total += rate?.times(units);
+                total = total.saturating_add(rate?.times(units));
             }
         }
         Some(total)
@@ -247,7 +247,7 @@ impl Rates {
         let mut total = self.other_picos(usage)?;
         for (units, rate) in [(usage.input_tokens, input), (usage.output_tokens, output)] {
             if units > 0 {
-                total += rate?.times(units);
+                total = total.saturating_add(rate?.times(units));
             }
         }
         Some(total)
@@ -265,7 +265,7 @@ impl Rates {
         ] {
             match (units, rate) {
                 (0, _) => {}
-                (units, Some(rate)) => total += rate.times(units),
+                (units, Some(rate)) => total = total.saturating_add(rate.times(units)),
                 // Counted beside the unit that is billed (the images of a model priced by token): no price of its own.
                 (_, None) if other.is_some() => {}
                 (_, None) => self.per_request.map(|_| ())?,

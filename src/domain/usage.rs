@@ -55,6 +55,14 @@ impl Usage {
         videos: 0,
     };
 
+    /// Whether one request can have used this: a billion of a unit is more than any vendor serves at once. What is
+    /// more is a vendor's mistake, and would spend a limit for good.
+    pub fn is_plausible(&self) -> bool {
+        const MOST: u64 = 1_000_000_000;
+        let most = Self::NONE.zip(self, |_, _| MOST);
+        self.min(&most) == *self
+    }
+
     /// The sum, unit by unit; saturates.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
@@ -90,5 +98,16 @@ impl Usage {
             audio_output_tokens: f(self.audio_output_tokens, other.audio_output_tokens),
             videos: f(self.videos, other.videos),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vendors_slip_by_powers_of_ten_is_not_plausible() {
+        assert!(Usage { input_tokens: 2_000_000, output_tokens: 400_000, ..Usage::NONE }.is_plausible());
+        assert!(!Usage { output_tokens: 10_u64.pow(18), ..Usage::NONE }.is_plausible());
     }
 }

@@ -68,7 +68,7 @@ fn civil(day: u64) -> (u64, u64, u64) {
 }
 
 /// Days from 1970-01-01 to the first of `month` in `year`.
-fn days(year: u64, month: u64) -> u64 {
+pub(crate) fn days(year: u64, month: u64) -> u64 {
     let year = year - u64::from(month <= 2);
     let era = year / 400;
     let year_of_era = year % 400;

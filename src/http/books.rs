@@ -68,6 +68,8 @@ pub(crate) struct Learnt {
     pub(crate) delivered: Usage,
     pub(crate) added: Usage,
     pub(crate) failure: Option<(Code, Origin)>,
+    /// The failure is that the answer ended before its finish.
+    pub(crate) cut_short: bool,
     pub(crate) status: Option<u16>,
 }
 
@@ -102,6 +104,7 @@ impl Learnt {
     fn outcome(&self, ended: Ended, complete: bool, closing: bool) -> Outcome {
         match (self.failure, ended) {
             (_, Ended::Panicked) => Outcome::Failed,
+            (Some(_), _) if self.cut_short => Outcome::Truncated,
             (Some((_, Origin::Provider)), _) => Outcome::ProviderFailed,
             (Some((code, Origin::Gateway)), _) if refuses(code) && !self.called => Outcome::Refused,
             (Some(_), _) => Outcome::Failed,
@@ -114,15 +117,22 @@ impl Learnt {
         }
     }
 
+    /// Whether a report is whole: no text costs no input tokens.
+    fn tells_input(&self, reported: &Usage) -> bool {
+        reported.input_tokens > 0 || self.asked.input_tokens == 0
+    }
+
     /// What the vendor may bill for, and whether that is our own estimate; `None` where it bills nothing.
     fn of_vendor(&self, outcome: Outcome, complete: bool) -> Option<(Usage, bool)> {
         if !self.called {
             return None;
         }
         match self.reported {
-            Some(reported) if complete => Some((reported, false)),
+            Some(reported) if complete && self.tells_input(&reported) => Some((reported, false)),
             // Before any output a vendor's failure is not billed.
-            _ if outcome == Outcome::ProviderFailed && self.delivered == Usage::NONE => None,
+            _ if matches!(outcome, Outcome::ProviderFailed | Outcome::Truncated) && self.delivered == Usage::NONE => {
+                None
+            }
             // A report in the middle of an answer tells the input, but not all of the output.
             Some(reported) if reported.input_tokens > 0 => Some((reported.max(&self.delivered), true)),
             reported => Some((reported.unwrap_or_default().max(&self.asked).max(&self.delivered), true)),

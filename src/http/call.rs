@@ -17,71 +17,72 @@ pub use crate::wire::facts::{Facts, Located, Multipart, Part, StreamOptions};
 ///
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Call(Arc<Inner>);
+pub struct Call {
+    found: Arc<Found>,
+    output_bound: Option<u64>,
+}
 
-#[derive(Clone)]
-struct Inner {
+struct Found {
     endpoint: Endpoint,
     facts: Facts,
     segments: Segments,
     terms: Option<Arc<ModelTerms>>,
-    output_bound: Option<u64>,
 }
 
 impl Call {
     pub(crate) fn new(endpoint: Endpoint, facts: Facts, segments: Segments, terms: Option<Arc<ModelTerms>>) -> Self {
-        Self(Arc::new(Inner { endpoint, facts, segments, terms, output_bound: None }))
+        Self { found: Arc::new(Found { endpoint, facts, segments, terms }), output_bound: None }
     }
 
     /// The model route.
     pub fn endpoint(&self) -> Endpoint {
-        self.0.endpoint
+        self.found.endpoint
     }
 
     /// What the body says.
     pub fn facts(&self) -> &Facts {
-        &self.0.facts
+        &self.found.facts
     }
 
     /// The body's bytes, in the segments that arrived.
     pub fn segments(&self) -> &Segments {
-        &self.0.segments
+        &self.found.segments
     }
 
     /// The body in one piece; a copy only where it arrived in several.
     pub fn body(&self) -> Bytes {
-        self.0.segments.joined()
+        self.found.segments.joined()
     }
 
     /// The model id that the caller names.
     pub fn model(&self) -> &str {
-        self.0.facts.model.as_ref().map_or("", |m| &m.value)
+        self.found.facts.model.as_ref().map_or("", |m| &m.value)
     }
 
     /// Whether the answer is to be streamed.
     pub fn streams(&self) -> bool {
-        self.0.facts.stream.as_ref().is_some_and(|s| s.value)
+        self.found.facts.stream.as_ref().is_some_and(|s| s.value)
     }
 
     /// Whether the caller asked for the usage chunk of a stream.
     pub fn wants_usage(&self) -> bool {
-        self.0.facts.stream_options.as_ref().is_some_and(|o| o.value.include_usage == Some(true))
+        self.found.facts.stream_options.as_ref().is_some_and(|o| o.value.include_usage == Some(true))
     }
 
     /// The model's terms as they stood at admission, where a catalog was asked.
     pub fn terms(&self) -> Option<&Arc<ModelTerms>> {
-        self.0.terms.as_ref()
+        self.found.terms.as_ref()
     }
 
     /// The output bound in tokens, for one choice, that the vendor must be sent: what the hold was reckoned with.
     /// `None` when no limit depends on it; then the caller's own bound goes on unchanged.
     pub fn output_bound(&self) -> Option<u64> {
-        self.0.output_bound
+        self.output_bound
     }
 
     /// What a price tier may ask of this request.
     pub fn price_options(&self) -> Options {
-        let facts = &self.0.facts;
+        let facts = &self.found.facts;
         Options {
             size: facts.size.clone(),
             quality: facts.quality.clone(),
@@ -94,18 +95,16 @@ impl Call {
     /// The same call with an output bound.
     #[must_use]
     pub(crate) fn bound_output(&self, tokens: u64) -> Self {
-        let mut inner = Inner::clone(&self.0);
-        inner.output_bound = Some(tokens);
-        Self(Arc::new(inner))
+        Self { output_bound: Some(tokens), ..self.clone() }
     }
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("endpoint", &self.0.endpoint)
+            .field("endpoint", &self.found.endpoint)
             .field("model", &self.model())
-            .field("bytes", &self.0.segments.len())
+            .field("bytes", &self.found.segments.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,8 @@
 //! Headers that this crate reads and writes, and the request id that travels with a request.
 
+use std::fmt;
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::base::id::RequestId;
@@ -44,36 +47,39 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// `nanos` as Go's `time.Duration` prints it, at millisecond grain: `250ms`, `1.5s`, `6m0s`, `1h0m0s`. Rounded up.
-pub fn go_duration(wait: std::time::Duration) -> String {
-    let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    if millis == 0 {
-        return "0s".to_owned();
+/// Shows a duration as Go's `time.Duration` prints it, at millisecond grain: `250ms`, `1.5s`, `6m0s`, `1h0m0s`. Rounded up.
+#[derive(Clone, Copy, Debug)]
+pub struct GoDuration(pub Duration);
+
+impl fmt::Display for GoDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        match millis {
+            0 => return f.write_str("0s"),
+            1..1_000 => return write!(f, "{millis}ms"),
+            _ => {}
+        }
+        let (seconds, rest) = (millis / 1_000, millis % 1_000);
+        if seconds >= 3_600 {
+            write!(f, "{}h", seconds / 3_600)?;
+        }
+        if seconds >= 60 {
+            write!(f, "{}m", seconds / 60 % 60)?;
+        }
+        write!(f, "{}", seconds % 60)?;
+        match rest {
+            0 => {}
+            rest if rest % 100 == 0 => write!(f, ".{}", rest / 100)?,
+            rest if rest % 10 == 0 => write!(f, ".{:02}", rest / 10)?,
+            rest => write!(f, ".{rest:03}")?,
+        }
+        f.write_str("s")
     }
-    if millis < 1_000 {
-        return format!("{millis}ms");
-    }
-    let (seconds, rest) = (millis / 1_000, millis % 1_000);
-    let mut text = String::new();
-    if seconds >= 3_600 {
-        text.push_str(&format!("{}h", seconds / 3_600));
-    }
-    if seconds >= 60 {
-        text.push_str(&format!("{}m", seconds / 60 % 60));
-    }
-    text.push_str(&(seconds % 60).to_string());
-    if rest > 0 {
-        text.push('.');
-        text.push_str(format!("{rest:03}").trim_end_matches('0'));
-    }
-    text.push('s');
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn durations_read_as_go_prints_them() {
@@ -82,13 +88,15 @@ mod tests {
             (6, "6ms"),
             (250, "250ms"),
             (1_000, "1s"),
+            (1_007, "1.007s"),
             (8_640, "8.64s"),
+            (8_600, "8.6s"),
             (360_000, "6m0s"),
             (864_000, "14m24s"),
             (5_400_000, "1h30m0s"),
         ] {
-            assert_eq!(go_duration(Duration::from_millis(millis)), want);
+            assert_eq!(GoDuration(Duration::from_millis(millis)).to_string(), want);
         }
-        assert_eq!(go_duration(Duration::from_nanos(1)), "1ms");
+        assert_eq!(GoDuration(Duration::from_nanos(1)).to_string(), "1ms");
     }
 }

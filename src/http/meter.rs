@@ -23,13 +23,16 @@ pub(crate) use super::books::{Booked, Learnt, Routed};
 
 /// The meter of one request. Cheap to clone; every clone is the same meter.
 #[derive(Clone)]
-pub struct Meter(Arc<Shared>);
+pub struct Meter(Arc<Shared<dyn Journal>>);
 
-struct Shared {
+/// A meter together with the journal that stands behind it: one allocation for both.
+pub(crate) struct Journaled<J>(Arc<Shared<J>>);
+
+struct Shared<J: ?Sized> {
     state: Mutex<State>,
     /// Apart from the rest: asked for each frame.
     complete: AtomicBool,
-    journal: Option<Arc<dyn Journal>>,
+    journal: J,
 }
 
 #[derive(Default)]
@@ -54,20 +57,39 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn is_closing(&self) -> bool;
 }
 
-impl Meter {
-    /// A meter that nobody journals, for a stack without the metering layer.
-    pub(crate) fn new(abandoned: Abandoned) -> Self {
-        Self::with(abandoned, None)
+/// For a stack without the metering layer.
+struct Nobody;
+
+impl Journal for Nobody {
+    fn open(&self, _: &Meter) -> StoreFuture<bool> {
+        StoreFuture::ready(true)
     }
 
-    pub(crate) fn journaled(abandoned: Abandoned, journal: Arc<dyn Journal>) -> Self {
-        Self::with(abandoned, Some(journal))
+    fn is_closing(&self) -> bool {
+        false
     }
+}
 
-    fn with(abandoned: Abandoned, journal: Option<Arc<dyn Journal>>) -> Self {
+impl<J: Journal> Journaled<J> {
+    pub(crate) fn new(abandoned: Abandoned, journal: J) -> Self {
         let learnt = Learnt { abandoned, ..Learnt::default() };
         let state = State { learnt, ..State::default() };
         Self(Arc::new(Shared { state: Mutex::new(state), complete: AtomicBool::new(false), journal }))
+    }
+
+    pub(crate) fn meter(&self) -> Meter {
+        Meter(Arc::clone(&self.0) as Arc<Shared<dyn Journal>>)
+    }
+
+    pub(crate) fn journal(&self) -> &J {
+        &self.0.journal
+    }
+}
+
+impl Meter {
+    /// A meter that nobody journals.
+    pub(crate) fn new(abandoned: Abandoned) -> Self {
+        Journaled::new(abandoned, Nobody).meter()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -94,7 +116,7 @@ impl Meter {
 
     /// Journals the hold before the vendor is called: `true` when the request may go on.
     pub(crate) fn open(&self) -> StoreFuture<bool> {
-        self.0.journal.as_ref().map_or(StoreFuture::ready(true), |journal| journal.open(self))
+        self.0.journal.open(self)
     }
 
     /// The vendor is about to be called: from here on it may bill.
@@ -111,9 +133,11 @@ impl Meter {
         self.state().learnt.first_byte.get_or_insert(at);
     }
 
-    /// Usage as the vendor reports it; the last report is the truth.
+    /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
     pub(crate) fn report(&self, usage: Usage) {
-        self.state().learnt.reported = Some(usage);
+        if usage.is_plausible() {
+            self.state().learnt.reported = Some(usage);
+        }
     }
 
     /// What has been delivered so far, as we count it: the ground of an estimate.
@@ -124,6 +148,15 @@ impl Meter {
     /// A refusal or failure that the caller is told of. The first one stays.
     pub(crate) fn fail(&self, error: &Error) {
         self.state().learnt.failure.get_or_insert((error.code(), error.origin()));
+    }
+
+    /// The vendor's answer ended before its finish, which the caller is told by `error`.
+    pub(crate) fn cut_short(&self, error: &Error) {
+        let learnt = &mut self.state().learnt;
+        if learnt.failure.is_none() {
+            learnt.failure = Some((error.code(), error.origin()));
+            learnt.cut_short = true;
+        }
     }
 
     /// The status that the caller gets.
@@ -188,7 +221,7 @@ impl Meter {
 
     /// Makes the books, or repeats them.
     pub(crate) fn book(&self, ended: Ended) -> Booked {
-        let closing = self.0.journal.as_ref().is_some_and(|j| j.is_closing());
+        let closing = self.0.journal.is_closing();
         let complete = self.is_complete();
         let state = &mut *self.state();
         *state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing))

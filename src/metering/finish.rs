@@ -19,7 +19,7 @@ use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
 use crate::http::finish::{Ended, Finish};
 use crate::http::headers::set_request_id;
-use crate::http::meter::{Journal, Learnt, Meter};
+use crate::http::meter::{Journal, Journaled, Learnt, Meter};
 
 use super::layer::Settings;
 
@@ -42,10 +42,10 @@ impl Entry {
         let time = settings.clock.now();
         let route = Endpoint::of(path);
         let endpoint = match route {
-            Some(route) => route.path().into(),
+            Some(route) => route.shared_path(),
             None => path.chars().take(LONGEST_PATH).collect::<String>().into(),
         };
-        let id = new_id("rec_").into();
+        let id = new_id("rec_");
         Self { settings, id, request_id, time, caller, endpoint, modality: route.map(Endpoint::modality) }
     }
 
@@ -54,10 +54,10 @@ impl Entry {
         let (provider, upstream_model) = learnt.routed.map(|r| (r.provider, r.upstream)).unzip();
         UsageRecord {
             id: Arc::clone(&self.id),
-            request_id: self.request_id.as_str().into(),
+            request_id: self.request_id.shared(),
             time: self.time,
             home: self.caller.home().clone(),
-            key_id: self.caller.key_id().into(),
+            key_id: self.caller.shared_key_id(),
             endpoint: Arc::clone(&self.endpoint),
             modality: learnt.terms.as_ref().map(|t| t.modality).or(self.modality),
             model: learnt.terms.as_ref().map(|t| Arc::clone(&t.id)),
@@ -132,7 +132,7 @@ impl Journal for Entry {
 
 /// The finish of a metered request.
 pub(super) struct Record {
-    entry: Arc<Entry>,
+    entry: Journaled<Entry>,
     meter: Meter,
     /// Whether the request id was made here, so that the answer must tell it.
     tells_id: bool,
@@ -141,9 +141,8 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(entry: Entry, tells_id: bool) -> Self {
-        let entry = Arc::new(entry);
-        let journal = Arc::clone(&entry) as Arc<dyn Journal>;
-        let meter = Meter::journaled(entry.settings.abandoned, journal);
+        let entry = Journaled::new(entry.settings.abandoned, entry);
+        let meter = entry.meter();
         Self { entry, meter, tells_id, has_data: false }
     }
 
@@ -154,7 +153,7 @@ impl Record {
     pub(super) fn on_head<B>(&self, response: &mut Response<B>) {
         self.meter.status(response.status().as_u16());
         if self.tells_id {
-            set_request_id(response.headers_mut(), &self.entry.request_id);
+            set_request_id(response.headers_mut(), &self.entry.journal().request_id);
         }
     }
 }
@@ -167,7 +166,7 @@ impl Finish for Record {
     fn on_data(&mut self, _: &Bytes) {
         if !self.has_data {
             self.has_data = true;
-            self.meter.first_byte(self.entry.settings.clock.now());
+            self.meter.first_byte(self.entry.journal().settings.clock.now());
         }
     }
 
@@ -175,13 +174,13 @@ impl Finish for Record {
         let Self { entry, meter, .. } = self;
         let drained = meter.clone();
         // Given back when there is no drain to wait for.
-        let commit = meter.defer(move |ended| entry.commit(&drained, ended)).err()?;
+        let commit = meter.defer(move |ended| entry.journal().commit(&drained, ended)).err()?;
         commit(ended)
     }
 }
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record").field("id", &self.entry.id).finish_non_exhaustive()
+        f.debug_struct("Record").field("id", &self.entry.journal().id).finish_non_exhaustive()
     }
 }

@@ -1,11 +1,11 @@
 //! The registry: exact model id → where it runs and on what terms. One immutable snapshot, swapped whole at run time.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::Uri;
 
+use crate::base::hash::QuickMap;
 use crate::domain::model::{Catalog, ModelTerms};
 
 use super::echo::{Echo, demo_models};
@@ -18,7 +18,7 @@ pub struct Registry(Arc<RwLock<Arc<Snapshot>>>);
 
 #[derive(Default)]
 struct Snapshot {
-    targets: HashMap<Arc<str>, Arc<Target>>,
+    targets: QuickMap<Arc<str>, Arc<Target>>,
 }
 
 impl Registry {
@@ -42,7 +42,7 @@ impl Registry {
             timeouts: Timeouts::default(),
             content_hosts: Arc::new([]),
         });
-        let targets = targets.map(|target| (Arc::clone(&target.terms.id), Arc::new(target))).into();
+        let targets = targets.map(|target| (Arc::clone(&target.terms.id), Arc::new(target))).into_iter().collect();
         Self(Arc::new(RwLock::new(Arc::new(Snapshot { targets }))))
     }
 

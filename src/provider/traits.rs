@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, StatusCode, Uri, response};
 
-use crate::base::error::Error;
+use crate::base::error::{Code, Error};
 use crate::base::secret::Secret;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::model::ModelTerms;
@@ -94,11 +95,17 @@ pub struct Target {
 impl Target {
     /// The base URL with `route` appended as it is: `/chat/completions`.
     pub fn url(&self, route: &str) -> Result<Uri, Error> {
-        let base = self.base_url.to_string();
-        format!("{}{route}", base.trim_end_matches('/')).parse().map_err(|_| {
-            use crate::base::error::Code;
-            Error::new(Code::InvalidParameter, "The model's upstream id cannot stand in a URL.").param("model")
-        })
+        let mut url = self.base_url.clone().into_parts();
+        let path = [self.base_url.path().trim_end_matches('/'), route].concat();
+        PathAndQuery::from_maybe_shared(Bytes::from(path))
+            .ok()
+            .and_then(|path| {
+                url.path_and_query = Some(path);
+                Uri::from_parts(url).ok()
+            })
+            .ok_or_else(|| {
+                Error::new(Code::InvalidParameter, "The model's upstream id cannot stand in a URL.").param("model")
+            })
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use tower_service::Service;
 
 use crate::base::error::Error;
 use crate::base::store_future::StoreFuture;
-use crate::domain::limit::{Amounts, Limit};
+use crate::domain::limit::Amounts;
 use crate::http::finish::{Ended, Once};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
@@ -58,10 +57,9 @@ pin_project! {
 
 /// A request that waits for a store.
 struct Waiting<S, A> {
-    layer: QuotaLayer,
     meter: Meter,
     hold: Amounts,
-    limits: Vec<Arc<Limit>>,
+    all_open: bool,
     reply: ReplyTo,
     inner: S,
     request: Request<A>,
@@ -91,9 +89,9 @@ where
     }
 
     /// Goes on at once where the store has answered already.
-    pub(super) fn asking(layer: QuotaLayer, asked: Asked, reply: ReplyTo, inner: S, request: Request<A>) -> Self {
-        let Asked { meter, hold, limits, decision } = asked;
-        let waiting = Waiting { layer, meter, hold, limits, reply, inner, request };
+    pub(super) fn asking(asked: Asked, reply: ReplyTo, inner: S, request: Request<A>) -> Self {
+        let Asked { meter, hold, all_open, decision } = asked;
+        let waiting = Waiting { meter, hold, all_open, reply, inner, request };
         let state = match decision.now() {
             Ok(answer) => waiting.go_on(answer),
             Err(decision) => State::Asking { decision, waiting: Some(Box::new(waiting)) },
@@ -118,7 +116,7 @@ where
     S: Service<Request<A>>,
 {
     fn go_on(mut self, answer: StoreResult<Decision>) -> State<S, A, S::Future> {
-        let admission = match self.layer.decide(answer, &self.hold, &self.limits) {
+        let admission = match QuotaLayer::decide(answer, &self.hold, self.all_open) {
             Ok(admission) => admission,
             Err((error, headroom)) => return State::refused(&self.meter, self.reply, error, headroom),
         };

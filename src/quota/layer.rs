@@ -37,7 +37,8 @@ pub struct QuotaLayer {
 pub(super) struct Asked {
     pub(super) meter: Meter,
     pub(super) hold: Amounts,
-    pub(super) limits: Vec<Arc<Limit>>,
+    /// Whether every limit lets requests pass while the store cannot be reached.
+    pub(super) all_open: bool,
     pub(super) decision: StoreFuture<StoreResult<Decision>>,
 }
 
@@ -93,26 +94,21 @@ impl QuotaLayer {
             Some(Err(error)) => return Err((meter, error)),
             None => Hold { amounts: Amounts::ONE_REQUEST, output_bound: None },
         };
-        if let (Some(call), Some(bound)) = (call, hold.output_bound) {
-            let bounded = call.bound_output(bound);
-            extensions.insert(bounded);
+        if let (Some(call), Some(bound)) = (extensions.get_mut::<Call>(), hold.output_bound) {
+            *call = call.bound_output(bound);
         }
         let hold = hold.amounts;
-        let reservation = Reservation { caller, modality, model, hold, limits: limits.clone(), now: self.clock.now() };
-        Ok(Asked { meter, hold, limits, decision: self.store.reserve(reservation) })
+        let all_open = limits.iter().all(|limit| self.is_open(limit));
+        let reservation = Reservation { caller, modality, model, hold, limits, now: self.clock.now() };
+        Ok(Asked { meter, hold, all_open, decision: self.store.reserve(reservation) })
     }
 
     /// What the store's answer means for the request.
-    pub(super) fn decide(
-        &self,
-        answer: StoreResult<Decision>,
-        hold: &Amounts,
-        limits: &[Arc<Limit>],
-    ) -> Result<Admission, Refused> {
+    pub(super) fn decide(answer: StoreResult<Decision>, hold: &Amounts, all_open: bool) -> Result<Admission, Refused> {
         match answer {
             Ok(Decision::Admitted { grant, headroom }) => Ok(Admission { grant: Some(grant), headroom }),
             Ok(Decision::Refused(refused)) => Err((refusal::error(&refused, hold), refused.headroom)),
-            Err(_) if limits.iter().all(|l| self.is_open(l)) => Ok(Admission { grant: None, headroom: Vec::new() }),
+            Err(_) if all_open => Ok(Admission { grant: None, headroom: Vec::new() }),
             Err(error) => Err((unavailable(&error), Vec::new())),
         }
     }

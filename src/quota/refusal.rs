@@ -1,13 +1,15 @@
 //! How a refusal reads, and the `x-ratelimit-*` headers.
 
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::base::error::{Code, Error};
 use crate::base::money::Money;
 use crate::domain::limit::{Amounts, Limit, Measure, Per};
-use crate::http::headers::go_duration;
+use crate::http::headers::GoDuration;
 use crate::store::quota::{Headroom, Refusal, RefusalWait};
 
 /// The error that tells a caller why `hold` was refused.
@@ -48,7 +50,7 @@ fn message(refusal: &Refusal, hold: &Amounts) -> String {
         RefusalWait::Soon => format!("{allows}, and all of them are taken. Wait for one to finish."),
         RefusalWait::After(wait) => format!(
             "{allows}, and too little is left for this request, which may come to {asked}. Try again in {}.",
-            go_duration(wait)
+            GoDuration(wait)
         ),
         RefusalWait::Never => format!(
             "{allows}, and too little is left for this request, which may come to {asked}. Waiting does not help: have the limit raised."
@@ -74,12 +76,12 @@ fn quantity(measure: Measure, n: u64) -> String {
     }
 }
 
-const REQUESTS: [HeaderName; 3] = [
+static REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
     HeaderName::from_static("x-ratelimit-remaining-requests"),
     HeaderName::from_static("x-ratelimit-reset-requests"),
 ];
-const TOKENS: [HeaderName; 3] = [
+static TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-tokens"),
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-ratelimit-reset-tokens"),
@@ -88,15 +90,32 @@ const TOKENS: [HeaderName; 3] = [
 /// Sets `x-ratelimit-*` of the request and the token limit with the least left in proportion.
 pub(super) fn set_headroom(headroom: &[Headroom], headers: &mut HeaderMap) {
     let is_requests: fn(Measure) -> bool = |measure| measure == Measure::Requests;
-    for (names, counts) in [(REQUESTS, is_requests), (TOKENS, Measure::is_tokens)] {
+    if headroom.is_empty() {
+        return;
+    }
+    headers.reserve(REQUESTS.len() + TOKENS.len());
+    let mut values = Values(BytesMut::with_capacity(128));
+    for (names, counts) in [(&REQUESTS, is_requests), (&TOKENS, Measure::is_tokens)] {
         let of_kind = headroom.iter().filter(|h| counts(h.limit.key.measure));
         let Some(least) = of_kind.reduce(|a, b| if less(b, a) { b } else { a }) else { continue };
         let [limit, remaining, reset] = names;
-        headers.insert(limit, HeaderValue::from(least.limit.amount));
-        headers.insert(remaining, HeaderValue::from(least.remaining));
-        if let Some(Ok(wait)) = least.resets_in.map(|wait| HeaderValue::try_from(go_duration(wait))) {
-            headers.insert(reset, wait);
-        }
+        let wait = least.resets_in.map(|wait| values.next(GoDuration(wait)));
+        let shown = [
+            (limit, values.next(least.limit.amount)),
+            (remaining, values.next(least.remaining)),
+            (reset, wait.flatten()),
+        ];
+        headers.extend(shown.into_iter().filter_map(|(name, value)| Some((name.clone(), value?))));
+    }
+}
+
+/// Makes header values that are slices of one text: together they cost one allocation.
+struct Values(BytesMut);
+
+impl Values {
+    fn next(&mut self, value: impl fmt::Display) -> Option<HeaderValue> {
+        write!(self.0, "{value}").ok()?;
+        HeaderValue::from_maybe_shared(self.0.split().freeze()).ok()
     }
 }
 

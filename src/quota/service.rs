@@ -63,7 +63,7 @@ where
         }
         let reply = ReplyTo::of(&mut request);
         match self.layer.ask(request.extensions_mut()) {
-            Ok(asked) => QuotaFuture::asking(self.layer.clone(), asked, reply, ready, request),
+            Ok(asked) => QuotaFuture::asking(asked, reply, ready, request),
             Err((meter, error)) => QuotaFuture::refused(&meter, reply, error, Vec::new()),
         }
     }

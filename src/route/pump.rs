@@ -23,17 +23,20 @@ pub(super) struct Pump<B> {
     meter: Meter,
     clock: Arc<dyn Clock>,
     over: bool,
+    /// Whether the caller was given anything.
+    begun: bool,
 }
 
 impl<B: VendorBody> Pump<B> {
     pub(super) fn new(body: Option<B>, decoder: Box<dyn Decoder>, meter: Meter, clock: Arc<dyn Clock>) -> Self {
-        Self { body, decoder, output: Output::default(), meter, clock, over: false }
+        Self { body, decoder, output: Output::default(), meter, clock, over: false, begun: false }
     }
 
     /// The next bytes for the caller; `None` at the end. An error is the end, too, and is in the meter already.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
             if let Some(frame) = self.output.next_frame() {
+                self.begun = true;
                 self.meter.first_byte(self.clock.now());
                 return Poll::Ready(Some(Ok(frame)));
             }
@@ -42,6 +45,10 @@ impl<B: VendorBody> Pump<B> {
             }
             let step = ready!(self.poll_step(cx));
             self.inform();
+            let step = match step {
+                Ok(()) if self.over && !self.output.is_complete() => Err(self.cut_short()),
+                step => step,
+            };
             if let Err(error) = step {
                 self.over = true;
                 self.body = None;
@@ -81,6 +88,18 @@ impl<B: VendorBody> Pump<B> {
                 self.decoder.finish(&mut self.output)
             }
         })
+    }
+
+    /// Clients do not notice that an answer ended before its finish: it must be said. One that never began has failed.
+    fn cut_short(&self) -> Error {
+        let error = Error::provider(
+            Code::ProviderError,
+            "The vendor's answer ended before it was finished. Try again, or name another model.",
+        );
+        if self.begun || self.output.has_frames() {
+            self.meter.cut_short(&error);
+        }
+        error
     }
 
     fn inform(&self) {

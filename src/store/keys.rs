@@ -48,6 +48,12 @@ impl KeyCursor {
         Self { created_at: record.created_at, id: record.id.clone() }
     }
 
+    /// When the page's last key was made, and its id.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn parts(self) -> (Timestamp, String) {
+        (self.created_at, self.id.to_string())
+    }
+
     /// Reads what [`Display`](fmt::Display) wrote.
     pub(crate) fn parse(text: &str) -> StoreResult<Self> {
         let read = text.split_once('-').and_then(|(nanos, id)| {

@@ -2,14 +2,27 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+mod counter;
 pub mod error;
 pub mod grant;
+#[cfg(feature = "_tokio")]
+pub mod guarded;
 pub mod jobs;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod kept;
 pub mod keys;
 pub mod ledger;
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod queue;
 pub mod quota;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod tables;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod unclaimed;
 pub mod webhooks;

@@ -110,6 +110,11 @@ impl Members {
             let from = *at;
             let event = match self.place {
                 Place::Key | Place::Text | Place::DeepText => self.string(piece, at),
+                Place::Deep if !is_bracket_or_quote(byte) => {
+                    let rest = &piece[from..];
+                    *at += rest.iter().position(|byte| is_bracket_or_quote(*byte)).unwrap_or(rest.len());
+                    None
+                }
                 Place::Scalar if matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r') => self.ended(),
                 _ => {
                     *at += 1;
@@ -226,6 +231,10 @@ impl Members {
         self.place = place;
         None
     }
+}
+
+const fn is_bracket_or_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'{' | b'}' | b'[' | b']')
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod cursor;
 pub(crate) mod data_url;
 pub mod facts;
 pub mod json;
+pub(crate) mod lenient;
 pub mod members;
 pub mod multipart;
 pub(crate) mod openai_chat;

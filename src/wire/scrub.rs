@@ -46,7 +46,9 @@ fn clean_word(word: &str, out: &mut String) {
     }
     for token in word.split_inclusive(|c: char| !is_token(c)) {
         let bare = token.trim_end_matches(|c: char| !is_token(c));
-        let core = bare.trim_matches(['.', ':']);
+        let core = bare.trim_end_matches(['.', ':']).trim_start_matches('.');
+        // A colon in front is punctuation, two of them may begin an address.
+        let core = if core.starts_with("::") { core } else { core.trim_start_matches(':') };
         let found = if is_secret(core) {
             SECRET
         } else if is_address(core) {
@@ -116,6 +118,7 @@ mod tests {
             ("from 192.168.1.20, refused", "from [address], refused"),
             ("connect to api.internal.example:8443!", "connect to [address]!"),
             ("localhost:9000 and [fe80::1]", "[address] and [[address]]"),
+            ("[::1]:9000, ::ffff:10.0.0.7.", "[[address]]:9000, [address]."),
         ] {
             assert_eq!(scrub(text), clean);
         }

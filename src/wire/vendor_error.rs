@@ -9,6 +9,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use crate::base::error::{Code, Error};
+use crate::domain::window;
 
 use super::scrub::scrub;
 
@@ -124,11 +125,31 @@ pub fn is_truthy(value: &Value) -> bool {
     }
 }
 
-/// When the vendor wants us back: `retry-after-ms`, else `retry-after` in seconds. A date is not understood.
+/// When the vendor wants us back: `retry-after-ms`, else `retry-after` in seconds or as a date, which is measured by the
+/// vendor's own clock, its `date`.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
-    let seconds = number("retry-after-ms").map(|ms| ms / 1_000.0).or_else(|| number("retry-after"))?;
-    Duration::try_from_secs_f64(seconds).ok()
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |name: &str| text(name)?.parse::<f64>().ok();
+    if let Some(seconds) = number("retry-after-ms").map(|ms| ms / 1_000.0).or_else(|| number("retry-after")) {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let seconds = http_date(text("retry-after")?)?.saturating_sub(http_date(text("date")?)?);
+    Some(Duration::from_secs(seconds))
+}
+
+/// The seconds since 1970 that an HTTP date stands for: `Wed, 21 Oct 2026 07:28:00 GMT`.
+fn http_date(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.strip_suffix(" GMT")?.split_once(", ")?.1.split([' ', ':']);
+    let mut word = || words.next();
+    let number = |word: Option<&str>| word?.parse::<u64>().ok();
+    let day = number(word())?;
+    let month = word().and_then(|month| MONTHS.iter().position(|name| *name == month))? as u64 + 1;
+    let year = number(word())?;
+    let (hour, minute, second) = (number(word())?, number(word())?, number(word())?);
+    let plausible =
+        (1970..10_000).contains(&year) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    plausible.then(|| (window::days(year, month) + day - 1) * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 /// A string, or a number as text.
@@ -196,6 +217,12 @@ mod tests {
         };
         assert_eq!(read(&[("retry-after", "2")]), Some(Duration::from_secs(2)));
         assert_eq!(read(&[("retry-after", "20"), ("retry-after-ms", "1.5")]), Some(Duration::from_micros(1_500)));
+        let date = |after, now| read(&[("retry-after", after), ("date", now)]);
+        let (eve, new_year) = ("Thu, 31 Dec 2026 23:59:30 GMT", "Fri, 01 Jan 2027 00:00:05 GMT");
+        assert_eq!(date(new_year, eve), Some(Duration::from_secs(35)));
+        assert_eq!(date(eve, new_year), Some(Duration::ZERO));
+        assert_eq!(date("Fri, 99 Foo 2027 00:00:05 GMT", eve), None);
+        assert_eq!(http_date("Thu, 01 Jan 1970 00:00:01 GMT"), Some(1));
         for none in ["Wed, 21 Oct 2026 07:28:00 GMT", "-1", "NaN", "soon", ""] {
             assert_eq!(read(&[("retry-after", none)]), None);
         }

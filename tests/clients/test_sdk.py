@@ -3,6 +3,7 @@
 import json
 import os
 import unittest
+import urllib.error
 import urllib.request
 
 import openai
@@ -108,9 +109,17 @@ class Sdk(unittest.TestCase):
             self.assertNotIn("sk-", str(error))
 
     def test_a_stream_that_breaks_is_an_error_and_not_an_end(self):
-        for model in ("error-midway",):
+        for model in ("error-midway", "cut-midway"):
             with self.assertRaises(openai.APIError):
                 list(ask(model, stream=True))
+
+    def test_an_upload_that_is_refused_half_way_still_gets_its_answer(self):
+        # urllib writes the whole body before it reads: a connection that is reset meanwhile would hide the answer.
+        upload = urllib.request.Request(os.environ["KANCY_BASE_URL"] + "/chat/completions", b" " * (33 << 20), headers={
+            "authorization": "Bearer " + os.environ["KANCY_KEY_WIDE"], "content-type": "application/json"})
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(upload)
+        self.assertEqual((caught.exception.code, json.load(caught.exception)["error"]["code"]), (400, "request_too_large"))
 
     def test_the_ledger_has_one_record_of_each_request(self):
         mark = {"extra_headers": {"x-request-id": "the-one-to-find"}}

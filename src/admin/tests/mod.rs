@@ -174,6 +174,7 @@ fn a_bad_query_is_refused_by_name() {
         ("/limits", "scope"),
         ("/limits/state?scopes=x", "scopes"),
         ("/audit?actor=admin", "actor"),
+        ("/keys/0000000000000000000000?full=1", "full"),
     ] {
         let answer = world.get(path);
         assert_eq!((answer.0, &answer.1["error"]["param"]), (400, &json!(param)), "{path}");

@@ -7,7 +7,7 @@ use super::{KEY, SAMPLE, env, error};
 fn what_is_wrong_with_storage_gateway_or_admin_is_told_in_one_line() {
     for (file, want) in [
         ("x = = 1", "line 1: "),
-        ("[storage]\nurl = \"memory:\"\nurl = \"memory:\"", "line 3: duplicate key"),
+        ("[storage]\nurl = \"memory:\"\nurl = \"memory:\"", "line 3: url stands twice"),
         ("storge = {}", "storge: is no key that is known here; use storage, gateway"),
         ("storage = 5", "storage: must be a table, not an integer"),
         ("storage.urll = 'memory:'", "storage.urll: is no key that is known here; use url, quota"),

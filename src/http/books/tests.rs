@@ -45,6 +45,25 @@ fn a_whole_answer_is_booked_as_the_vendor_reports_it() {
 }
 
 #[test]
+fn a_report_that_cannot_be_is_none_and_one_without_input_is_not_whole() {
+    for wrong in [tokens(1_000_000_000_000_000_000, 9), tokens(21, u64::MAX)] {
+        let meter = chat(Abandoned::Seen);
+        meter.call();
+        meter.deliver(tokens(0, 7));
+        meter.report(wrong);
+        meter.complete();
+        let booked = meter.book(Ended::Whole);
+        assert_eq!((booked.outcome, booked.usage, booked.estimated), (Outcome::Completed, tokens(100, 7), true));
+    }
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    meter.report(tokens(0, 9));
+    meter.complete();
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.usage, booked.estimated), (tokens(100, 9), true));
+}
+
+#[test]
 fn the_first_books_stand() {
     let meter = chat(Abandoned::Seen);
     meter.call();
@@ -175,6 +194,13 @@ fn outcomes_tell_who_ended_it() {
         meter.book(ended).outcome
     };
     assert_eq!(after(&|_| {}, Ended::Whole), Outcome::Truncated);
+    let ended_early = |meter: &Meter| meter.cut_short(&Error::provider(Code::ProviderError, "cut"));
+    assert_eq!(after(&ended_early, Ended::Whole), Outcome::Truncated);
+    let fails_first = |meter: &Meter| {
+        meter.fail(&Error::provider(Code::ProviderTimeout, "silence"));
+        ended_early(meter);
+    };
+    assert_eq!(after(&fails_first, Ended::Whole), Outcome::ProviderFailed);
     assert_eq!(after(&|_| {}, Ended::Failed), Outcome::Failed);
     assert_eq!(after(&|_| {}, Ended::Panicked), Outcome::Failed);
     assert_eq!(after(&Meter::complete, Ended::Failed), Outcome::Completed);

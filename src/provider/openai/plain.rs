@@ -128,19 +128,20 @@ impl Plain {
             return Ok(());
         }
         bytes.extend_from_slice(tail);
+        if matches!(wanted, Wanted::Usage | Wanted::ChoiceUsage) {
+            if let Some(used) = usage::read(&serde_json::from_slice(&bytes).unwrap_or_default()) {
+                self.reported |= wanted == Wanted::Usage;
+                out.report(used);
+            }
+            return Ok(());
+        }
         let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         match wanted {
-            Wanted::Usage | Wanted::ChoiceUsage => {
-                if let Some(used) = usage::read(&value) {
-                    self.reported |= wanted == Wanted::Usage;
-                    out.report(used);
-                }
-            }
             Wanted::Error if is_truthy(&value) => return Err(self.fault("error", value)),
             Wanted::BaseResp if value.get("status_code").and_then(Value::as_i64).is_some_and(|code| code != 0) => {
                 return Err(self.fault("base_resp", value));
             }
-            Wanted::Error | Wanted::BaseResp => {}
+            _ => {}
         }
         Ok(())
     }

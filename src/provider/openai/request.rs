@@ -174,8 +174,8 @@ impl<'a> Edits<'a> {
         let bound = self.call.output_bound();
         if let Some(tokens) = bound {
             // Both of them, should both stand there: vendors do not agree on which one counts.
-            let places = old.into_iter().chain(new).map(|bound| bound.at.clone());
-            self.edits.extend(places.map(|at| (at, tokens.to_string().into())));
+            let others = old.into_iter().chain(new).filter(|said| said.value != tokens);
+            self.edits.extend(others.map(|said| (said.at.clone(), tokens.to_string().into())));
         }
         match (old, new) {
             (None, None) => {

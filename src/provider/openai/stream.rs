@@ -12,10 +12,12 @@ use serde_json::Value;
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::provider::traits::Output;
+use crate::wire::lenient::Lenient;
 use crate::wire::sse::{EventTooLong, SseEvent, SseReader};
 use crate::wire::vendor_error::is_truthy;
 
 use super::dialect::Dialect;
+use super::usage::Reported;
 use super::{fault, usage};
 
 pub(super) struct Stream {
@@ -51,7 +53,7 @@ struct Chunk {
     #[serde(default)]
     error: Value,
     #[serde(default)]
-    usage: Value,
+    usage: Lenient<Reported>,
     #[serde(default)]
     choices: Option<Vec<Choice>>,
 }
@@ -61,7 +63,7 @@ struct Choice {
     #[serde(default)]
     finish_reason: Value,
     #[serde(default)]
-    usage: Value,
+    usage: Lenient<Reported>,
 }
 
 impl Stream {
@@ -158,7 +160,7 @@ impl Stream {
         if let Some(used) = usage::read(&chunk.usage).or_else(nested) {
             out.report(used);
         }
-        if !self.shows_usage && chunk.usage.is_object() && choices.is_empty() {
+        if !self.shows_usage && chunk.usage.object().is_some() && choices.is_empty() {
             return Meaning::Hidden;
         }
         Meaning::Passes

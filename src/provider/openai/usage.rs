@@ -1,31 +1,78 @@
 //! Usage as the OpenAI-shaped vendors report it.
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::domain::usage::Usage;
+use crate::wire::lenient::Lenient;
 
-/// Reads a `usage` object. `None` where it is none, or all zeros: some servers send those before they know.
-pub(super) fn read(value: &Value) -> Option<Usage> {
-    let count =
-        |path: &[&str]| path.iter().try_fold(value, |at, key| at.get(key)).and_then(Value::as_u64).filter(|n| *n > 0);
-    let first = |paths: &[&[&str]]| paths.iter().find_map(|path| count(path)).unwrap_or(0);
+type Count = Lenient<IgnoredAny>;
 
-    let input = first(&[&["prompt_tokens"], &["input_tokens"]]);
-    let said_output = first(&[&["completion_tokens"], &["output_tokens"]]);
-    let total = first(&[&["total_tokens"]]);
+/// A `usage` object: every place in which a vendor puts a count.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Reported {
+    prompt_tokens: Count,
+    input_tokens: Count,
+    completion_tokens: Count,
+    output_tokens: Count,
+    total_tokens: Count,
+    reasoning_tokens: Count,
+    cached_tokens: Count,
+    prompt_cache_hit_tokens: Count,
+    cache_creation_input_tokens: Count,
+    prompt_tokens_details: Lenient<InputDetails>,
+    completion_tokens_details: Lenient<OutputDetails>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InputDetails {
+    cached_tokens: Count,
+    cache_write_tokens: Count,
+    cache_creation_input_tokens: Count,
+    image_tokens: Count,
+    audio_tokens: Count,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct OutputDetails {
+    reasoning_tokens: Count,
+    audio_tokens: Count,
+}
+
+/// The first of these places that holds a count above zero.
+fn first(places: &[&Count]) -> u64 {
+    places.iter().find_map(|count| count.number().filter(|n| *n > 0)).unwrap_or(0)
+}
+
+/// What a `usage` value says. `None` where it is no object, where a count is no count (negative, a text), or where all are
+/// zero: some servers send those before they know.
+pub(super) fn read(value: &Lenient<Reported>) -> Option<Usage> {
+    let said = value.object()?;
+    let counts = [&said.prompt_tokens, &said.input_tokens, &said.completion_tokens, &said.output_tokens];
+    if counts.into_iter().any(Lenient::is_no_number) {
+        return None;
+    }
+    let (no_input, no_output) = (InputDetails::default(), OutputDetails::default());
+    let of_input = said.prompt_tokens_details.object().unwrap_or(&no_input);
+    let of_output = said.completion_tokens_details.object().unwrap_or(&no_output);
+    let input = first(&[&said.prompt_tokens, &said.input_tokens]);
+    let said_output = first(&[&said.completion_tokens, &said.output_tokens]);
+    let total = first(&[&said.total_tokens]);
     if input == 0 && said_output == 0 && total == 0 {
         return None;
     }
-    let said_reasoning = first(&[&["completion_tokens_details", "reasoning_tokens"], &["reasoning_tokens"]]);
+    let said_reasoning = first(&[&of_output.reasoning_tokens, &said.reasoning_tokens]);
     // xAI leaves reasoning out of the completion; its total tells.
     let apart = said_reasoning > 0 && total == input.saturating_add(said_output).saturating_add(said_reasoning);
     let output = if apart { said_output.saturating_add(said_reasoning) } else { said_output };
-    let cached =
-        first(&[&["prompt_tokens_details", "cached_tokens"], &["cached_tokens"], &["prompt_cache_hit_tokens"]]);
+    let cached = first(&[&of_input.cached_tokens, &said.cached_tokens, &said.prompt_cache_hit_tokens]);
     let cache_write = first(&[
-        &["prompt_tokens_details", "cache_write_tokens"],
-        &["prompt_tokens_details", "cache_creation_input_tokens"],
-        &["cache_creation_input_tokens"],
+        &of_input.cache_write_tokens,
+        &of_input.cache_creation_input_tokens,
+        &said.cache_creation_input_tokens,
     ]);
     let cached = cached.min(input);
     Some(Usage {
@@ -34,9 +81,9 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
         cache_write_tokens: cache_write.min(input - cached),
         output_tokens: output,
         reasoning_tokens: said_reasoning.min(output),
-        image_input_tokens: first(&[&["prompt_tokens_details", "image_tokens"]]),
-        audio_input_tokens: first(&[&["prompt_tokens_details", "audio_tokens"]]),
-        audio_output_tokens: first(&[&["completion_tokens_details", "audio_tokens"]]),
+        image_input_tokens: first(&[&of_input.image_tokens]),
+        audio_input_tokens: first(&[&of_input.audio_tokens]),
+        audio_output_tokens: first(&[&of_output.audio_tokens]),
         ..Usage::NONE
     })
 }
@@ -91,13 +138,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_zeros_are_no_report() {
+    fn nothing_zeros_and_what_is_no_count_are_no_report() {
         for text in [
             "null",
             "{}",
             "[]",
             r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#,
             r#"{"prompt_tokens":-1}"#,
+            r#"{"prompt_tokens":-1,"completion_tokens":9}"#,
+            r#"{"prompt_tokens":21,"completion_tokens":"9"}"#,
+            r#"{"prompt_tokens":1e30,"completion_tokens":9}"#,
+            r#"{"prompt_tokens":"9","completion_tokens":[2],"total_tokens":{"n":[1.5,true]},"prompt_tokens_details":null}"#,
         ] {
             assert_eq!(usage(text), None, "{text}");
         }

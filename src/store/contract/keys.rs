@@ -126,7 +126,9 @@ pub async fn rotation_leaves_one_old_secret(store: &dyn KeyStore, admin: &dyn Ke
     admin.rotate(&record.id, third, NOW, NOW).await.expect("rotate again");
     assert_eq!(verdict(store, &record, &third, NOW).await, Ok(()));
     assert_eq!(verdict(store, &record, &second, NOW).await, Err(KeyRefusal::Revoked), "a grace of nothing");
-    assert_eq!(verdict(store, &record, &first, NOW).await, Err(KeyRefusal::Invalid), "one old secret at a time");
+    assert_eq!(verdict(store, &record, &first, NOW).await, Err(KeyRefusal::Revoked), "one old secret at a time");
+    let never = KeyDigest::from_bytes([9; 32]);
+    assert_eq!(verdict(store, &record, &never, NOW).await, Err(KeyRefusal::Invalid), "never a secret of this key");
 }
 
 /// Keys of the configuration, revoked and expired ones are not rotated; an unknown one is not found.

@@ -140,7 +140,7 @@ async fn a_record_replaces_the_opened_one<S: UsageSink + UsageStore>(store: &S) 
 
 async fn a_replay_changes_nothing<S: UsageSink + UsageStore>(store: &S) {
     put(store, [record("a", NOON), record("a", NOON), record("a", NOON)]).await;
-    assert_eq!(ids(store, RecordFilter::default()).await, ["a".into()]);
+    assert_eq!(ids(store, RecordFilter::default()).await, [Arc::<str>::from("a")]);
     let row = &usage(store, RecordFilter::default(), &[]).await[0];
     assert_eq!((row.requests, row.usage, row.cost), (1, USAGE, Money::from_nanos(7)));
     assert_eq!(posted_sum(store, workspace_limit(), Timestamp::EPOCH).await.requests, 1);
@@ -194,7 +194,7 @@ async fn records_are_filtered<S: UsageSink + UsageStore>(store: &S) {
         RecordFilter { request_id: text("req-b"), ..none() },
         RecordFilter { from: Some(NOON.plus(HOUR)), ..none() },
     ] {
-        assert_eq!(ids(store, filter.clone()).await, ["b".into()], "{filter:?}");
+        assert_eq!(ids(store, filter.clone()).await, [Arc::<str>::from("b")], "{filter:?}");
         assert_eq!(usage(store, filter.clone(), &[]).await[0].requests, 1, "{filter:?}");
     }
     for filter in [
@@ -202,7 +202,7 @@ async fn records_are_filtered<S: UsageSink + UsageStore>(store: &S) {
         RecordFilter { environment: text("production"), ..none() },
         RecordFilter { to: Some(NOON.plus(HOUR)), ..none() },
     ] {
-        assert_eq!(ids(store, filter.clone()).await, ["a".into()], "{filter:?}");
+        assert_eq!(ids(store, filter.clone()).await, [Arc::<str>::from("a")], "{filter:?}");
     }
     let both = RecordFilter { workspace: text("beta"), team: text("web"), ..none() };
     assert!(ids(store, both.clone()).await.is_empty(), "every filter must fit");

@@ -61,6 +61,16 @@ struct Stage<'a> {
     now: Timestamp,
 }
 
+/// A caller in `workspace`, with a key of its own that may use everything.
+///
+/// # Panics
+/// When the name is none.
+pub fn caller(workspace: &str) -> Caller {
+    let name = |text: &str| Name::new(text).expect("a name");
+    let home = Home { workspace: name(workspace), project: name("site"), team: None, environment: None };
+    Caller::new(new_id(""), None, home, ModelPatterns::all(), Arc::from(Modality::ALL.as_slice()))
+}
+
 /// So much of each measure, and one request.
 fn units(n: u64) -> Amounts {
     Amounts { input_tokens: n, spend: Money::from_nanos(n), ..Amounts::ONE_REQUEST }
@@ -68,11 +78,8 @@ fn units(n: u64) -> Amounts {
 
 impl<'a> Stage<'a> {
     fn new(store: &'a dyn QuotaStore) -> Self {
-        let name = |text: &str| Name::new(text).expect("a name");
-        let workspace = name(&new_id("w"));
-        let home = Home { workspace: workspace.clone(), project: name("site"), team: None, environment: None };
-        let caller =
-            Caller::new(new_id("").into(), None, home, ModelPatterns::all(), Arc::from(Modality::ALL.as_slice()));
+        let caller = caller(&new_id::<String>("w"));
+        let workspace = caller.home().workspace.clone();
         // Time never goes back in a store, not even from one promise to the next.
         static STAGES: AtomicU64 = AtomicU64::new(0);
         let days = 40 * STAGES.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use dashmap::mapref::entry::Entry;
 
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
-use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeySource, OldDigest};
+use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeySource};
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::keys::{KeyAdmin, KeyCursor, KeyFilter, KeyStore};
 use crate::store::tables::{Page, PageOf};
@@ -142,8 +142,9 @@ fn rotated(record: &KeyRecord, new: KeyDigest, old_until: Timestamp, now: Timest
     if record.expires_at.is_some_and(|end| now >= end) {
         return Err(refused("the key has expired: make a new one"));
     }
-    let old = Some(OldDigest { digest: record.digest, until: old_until });
-    Ok(KeyRecord { digest: new, old, ..record.clone() })
+    let mut record = record.clone();
+    record.rotate(new, old_until);
+    Ok(record)
 }
 
 impl KeyStore for MemoryKeys {

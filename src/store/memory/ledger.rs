@@ -1,11 +1,12 @@
 //! The ledger in memory.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::clock::Timestamp;
+use crate::base::hash::QuickMap;
 use crate::base::store_future::StoreFuture;
 use crate::domain::limit::Amounts;
 use crate::domain::record::{Outcome, UsageRecord};
@@ -17,14 +18,14 @@ use super::rollup::{DAY, Line, Report, Rollup, Sum, day_of, is, owner_passes};
 
 /// Keeps usage records in this process, and forgets them with it.
 ///
-/// The newest records are kept one by one, by default 100,000 of them. Those that fall out stay in the sums: usage and
+/// The newest records are kept one by one, by default 10,000 of them. Those that fall out stay in the sums: usage and
 /// posted amounts of whole UTC days are exact whatever the bound, and with them months and totals. Only what looks
 /// closer than a day (a report that starts at noon, the refill of a rate) needs the records themselves.
 ///
 /// ```
 /// use std::sync::Arc;
 /// use kancy::{MemoryLedger, MeteringLayer};
-/// let ledger = Arc::new(MemoryLedger::new().keep(10_000));
+/// let ledger = Arc::new(MemoryLedger::new().keep(1_000));
 /// let layer = MeteringLayer::new(Arc::clone(&ledger));
 /// # let _ = layer;
 /// ```
@@ -39,7 +40,7 @@ type Place = (Timestamp, u64);
 #[derive(Default)]
 struct State {
     kept: BTreeMap<Place, UsageRecord>,
-    places: HashMap<Arc<str>, Place>,
+    places: QuickMap<Arc<str>, Place>,
     running: BTreeSet<Place>,
     next: u64,
     rollup: Rollup,
@@ -48,7 +49,7 @@ struct State {
 impl MemoryLedger {
     /// An empty ledger.
     pub fn new() -> Self {
-        Self { state: Mutex::default(), keep: 100_000 }
+        Self { state: Mutex::default(), keep: 10_000 }
     }
 
     /// Keeps so many records one by one.
@@ -97,27 +98,25 @@ impl Default for MemoryLedger {
 impl State {
     /// Takes a record in. One that has ended stays as it is: a replay changes nothing.
     fn put(&mut self, record: UsageRecord, keep: usize) {
-        let number = match self.places.get(&record.id) {
+        let place = match self.places.get(&record.id) {
             Some(place) if !self.running.contains(place) => return,
-            Some(place) => {
-                let place = *place;
-                self.running.remove(&place);
-                self.kept.remove(&place);
-                place.1
-            }
+            Some(place) => *place,
             None => {
                 self.next += 1;
-                self.next
+                let place = (record.time, self.next);
+                self.places.insert(Arc::clone(&record.id), place);
+                place
             }
         };
-        let place = (record.time, number);
         match record.outcome {
-            Some(_) => self.rollup.add(&record),
+            Some(_) => {
+                self.running.remove(&place);
+                self.rollup.add(&record);
+            }
             None => {
                 self.running.insert(place);
             }
         }
-        self.places.insert(Arc::clone(&record.id), place);
         self.kept.insert(place, record);
         while self.kept.len() > keep {
             let Some((place, oldest)) = self.kept.pop_first() else { return };

@@ -1,9 +1,10 @@
 //! Sums of ended records by day and by everything that reports group by: exact long after the records are gone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::clock::Timestamp;
+use crate::base::hash::QuickMap;
 use crate::base::money::Money;
 use crate::domain::caller::Home;
 use crate::domain::limit::{Amounts, LimitKey};
@@ -120,7 +121,7 @@ impl Sum {
 
 /// All sums, by day. One small entry for each combination that a day has seen.
 #[derive(Debug, Default)]
-pub(super) struct Rollup(BTreeMap<u64, HashMap<Line, Sum>>);
+pub(super) struct Rollup(BTreeMap<u64, QuickMap<Line, Sum>>);
 
 impl Rollup {
     pub(super) fn add(&mut self, record: &UsageRecord) {

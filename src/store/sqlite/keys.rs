@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
-use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeySource, OldDigest};
+use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeySource};
 use crate::domain::name::Name;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::keys::{KeyAdmin, KeyCursor, KeyFilter, KeyStore};
@@ -103,8 +103,7 @@ impl KeyAdmin for SqliteStore {
             if record.expires_at.is_some_and(|end| now >= end) {
                 return Err(refused("This key has expired: make a new one."));
             }
-            record.old = Some(OldDigest { digest: record.digest, until: old_until });
-            record.digest = new;
+            record.rotate(new, old_until);
             Ok(record)
         })
     }

@@ -19,8 +19,6 @@
 //! # let _ = layer;
 //! ```
 
-mod counter;
-mod rate;
 mod seed;
 mod shard;
 mod slab;
@@ -37,6 +35,7 @@ use crate::base::store_future::StoreFuture;
 use crate::domain::alert::Alert;
 use crate::domain::limit::{Amounts, Limit, Scope};
 use crate::domain::name::Name;
+use crate::store::counter::Counter;
 use crate::store::error::{StoreError, StoreResult};
 use crate::store::grant::{Grant, Ticket};
 use crate::store::ledger::{PostedQuery, UsageStore};
@@ -184,7 +183,7 @@ impl Shared {
     }
 
     /// A copy of a limit's counter, whether the ledger must be asked for it, and what open grants hold of it.
-    fn draft(&self, limit: &Arc<Limit>, now: Timestamp) -> (counter::Counter, bool, Vec<(Timestamp, Amounts)>) {
+    fn draft(&self, limit: &Arc<Limit>, now: Timestamp) -> (Counter, bool, Vec<(Timestamp, Amounts)>) {
         let held = self.lock(self.home(limit));
         let (draft, asks) = held.draft(limit, now, self.sides.ledger.is_some());
         (draft, asks, held.open(&limit.key))

@@ -7,14 +7,15 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::base::hash::QuickMap;
 use crate::domain::alert::Alert;
 use crate::domain::caller::Caller;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, Window};
 use crate::domain::modality::Modality;
+use crate::store::counter::{Counter, Hold};
 use crate::store::ledger::PostedQuery;
 use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation};
 
-use super::counter::{Counter, Hold};
 use super::slab::Slab;
 
 /// A limit by its name: what tells it from others, and where it was set (a limit of the configuration and one set by API
@@ -53,9 +54,11 @@ impl OpenGrant {
 }
 
 pub(super) struct Shard {
-    by_limit: HashMap<Named, usize>,
+    by_limit: QuickMap<Named, usize>,
     counters: Slab<Counter>,
     grants: Slab<OpenGrant>,
+    /// The emptied lists of settled grants, to be used again: no more of them than there were grants at one time.
+    spare: Vec<Vec<Hold>>,
     /// Who waits for a counter that is being seeded, by its index.
     pub(super) seeding: HashMap<usize, Vec<Waker>>,
     /// The latest time that was seen: windows never roll back.
@@ -87,9 +90,10 @@ pub(super) enum Claimed {
 impl Shard {
     pub(super) fn new() -> Self {
         Self {
-            by_limit: HashMap::new(),
+            by_limit: QuickMap::default(),
             counters: Slab::new(),
             grants: Slab::new(),
+            spare: Vec::new(),
             seeding: HashMap::new(),
             latest: Timestamp::EPOCH,
             cursor: 0,
@@ -110,11 +114,14 @@ impl Shard {
         // One more than can be added.
         self.prune(request.limits.len() + 1);
         let now = self.latest;
-        let mut holds = Vec::with_capacity(request.limits.len());
+        let mut holds = self.spare.pop().unwrap_or_default();
         for limit in &request.limits {
             match self.find(limit, has_ledger) {
                 Ok(counter) => holds.push(Hold::on(counter)),
-                Err(_) => return Attempt::Unseeded(Arc::clone(limit)),
+                Err(_) => {
+                    self.put_by(holds);
+                    return Attempt::Unseeded(Arc::clone(limit));
+                }
             }
         }
         let mut refusal: Option<(Arc<Limit>, RefusalWait)> = None;
@@ -131,7 +138,9 @@ impl Shard {
             }
         }
         if let Some((limit, wait)) = refusal {
-            return Attempt::Refused(Refusal { limit, wait, headroom: self.headroom(&holds) });
+            let headroom = self.headroom(&holds);
+            self.put_by(holds);
+            return Attempt::Refused(Refusal { limit, wait, headroom });
         }
         for hold in &mut holds {
             if let Some(counter) = self.counters.get_mut(hold.counter) {
@@ -161,7 +170,7 @@ impl Shard {
         let (mut over, mut raised) = (false, Vec::new());
         let Some(grant) = self.grants.remove(grant) else { return (over, raised) };
         let used = used.unwrap_or_default();
-        for hold in grant.holds {
+        for &hold in &grant.holds {
             if let Some(counter) = self.counters.get_mut(hold.counter) {
                 over |= counter.settle(hold, &used);
                 if let Some(time) = time {
@@ -169,7 +178,13 @@ impl Shard {
                 }
             }
         }
+        self.put_by(grant.holds);
         (over, raised)
+    }
+
+    fn put_by(&mut self, mut holds: Vec<Hold>) {
+        holds.clear();
+        self.spare.push(holds);
     }
 
     fn headroom(&self, holds: &[Hold]) -> Vec<Headroom> {

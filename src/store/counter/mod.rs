@@ -1,7 +1,13 @@
-//! The counter of one limit.
+//! The counter of one limit: pure arithmetic, for stores that count in this language.
+
+mod rate;
+#[cfg(feature = "postgres")]
+mod saved;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
@@ -11,14 +17,14 @@ use crate::domain::limit::{Amounts, Limit, Measure, Per, Window};
 use crate::domain::window;
 use crate::store::quota::{Headroom, LimitState, RefusalWait};
 
-use super::rate::RateTally;
+use self::rate::RateTally;
 
 /// How long a counter that owes nothing is kept after its last use. Seeding it anew costs a query.
 const KEEP_IDLE: Duration = Duration::from_secs(600);
 
 #[derive(Clone)]
-pub(super) struct Counter {
-    pub(super) limit: Arc<Limit>,
+pub(crate) struct Counter {
+    pub(crate) limit: Arc<Limit>,
     tally: Tally,
     /// Sum of the open holds in the present window.
     held: u64,
@@ -29,10 +35,10 @@ pub(super) struct Counter {
     alerted: Alerted,
     touched: Timestamp,
     /// Whether what the ledger knows of the window is in it.
-    pub(super) seeded: bool,
+    pub(crate) seeded: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 enum Tally {
     Rate { period: u64, tally: Box<RateTally> },
     Span { per: Per, start: Timestamp, posted: u64 },
@@ -40,16 +46,18 @@ enum Tally {
 }
 
 /// The highest threshold that was raised in a window.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct Alerted {
     window: Timestamp,
     upto: u32,
 }
 
 /// What one grant holds of one counter.
-#[derive(Clone, Copy)]
-pub(super) struct Hold {
-    pub(super) counter: usize,
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Hold {
+    /// Where the counter stands in this process.
+    #[serde(skip)]
+    pub(crate) counter: usize,
     held: u64,
     /// The slot of a rate, the start of a calendar window.
     place: u64,
@@ -59,13 +67,13 @@ pub(super) struct Hold {
 
 impl Hold {
     /// A place in `counter` where nothing is held yet.
-    pub(super) fn on(counter: usize) -> Self {
+    pub(crate) fn on(counter: usize) -> Self {
         Self { counter, held: 0, place: 0, amount: 0 }
     }
 }
 
 impl Counter {
-    pub(super) fn new(limit: Arc<Limit>, now: Timestamp) -> Self {
+    pub(crate) fn new(limit: Arc<Limit>, now: Timestamp) -> Self {
         let tally = match limit.key.window() {
             Window::Rate { period } => Tally::Rate { period, tally: Box::new(RateTally::new()) },
             Window::Calendar(per) => Tally::Span { per, start: window::start(per, now), posted: 0 },
@@ -85,7 +93,7 @@ impl Counter {
     }
 
     /// Starts the window that holds `now`, when it is another one.
-    pub(super) fn roll(&mut self, now: Timestamp) {
+    pub(crate) fn roll(&mut self, now: Timestamp) {
         self.touched = now;
         if let Tally::Span { per, start, posted } = &mut self.tally {
             let present = window::start(*per, now);
@@ -96,7 +104,7 @@ impl Counter {
     }
 
     /// Why `hold` does not fit at `now`; `None` when it does.
-    pub(super) fn refuses(&self, hold: &Amounts, now: Timestamp) -> Option<RefusalWait> {
+    pub(crate) fn refuses(&self, hold: &Amounts, now: Timestamp) -> Option<RefusalWait> {
         let amount = self.limit.amount;
         let n = hold.of(self.measure());
         if amount == 0 && matches!(self.measure(), Measure::Requests | Measure::Spend | Measure::Concurrency) {
@@ -123,7 +131,7 @@ impl Counter {
     }
 
     /// Places `hold`, whether it fits or not.
-    pub(super) fn place(&mut self, counter: usize, hold: &Amounts, now: Timestamp) -> Hold {
+    pub(crate) fn place(&mut self, counter: usize, hold: &Amounts, now: Timestamp) -> Hold {
         let held = hold.of(self.measure());
         let amount = self.limit.amount;
         let place = match &mut self.tally {
@@ -137,7 +145,7 @@ impl Counter {
     }
 
     /// Places what was admitted before this counter was there. The debt of a rate is reckoned by [`absorb`](Self::absorb).
-    pub(super) fn adopt(&mut self, counter: usize, hold: &Amounts, at: Timestamp) -> Hold {
+    pub(crate) fn adopt(&mut self, counter: usize, hold: &Amounts, at: Timestamp) -> Hold {
         let held = hold.of(self.measure());
         let amount = self.limit.amount;
         self.open += 1;
@@ -156,7 +164,7 @@ impl Counter {
     }
 
     /// Releases `hold` and posts `used` in its place. Returns whether that was more than was held.
-    pub(super) fn settle(&mut self, hold: Hold, used: &Amounts) -> bool {
+    pub(crate) fn settle(&mut self, hold: Hold, used: &Amounts) -> bool {
         let used = used.of(self.measure());
         self.open = self.open.saturating_sub(1);
         match &mut self.tally {
@@ -206,19 +214,19 @@ impl Counter {
         }
     }
 
-    pub(super) fn headroom(&self, now: Timestamp) -> Headroom {
+    pub(crate) fn headroom(&self, now: Timestamp) -> Headroom {
         let resets_in = self.resets_at(now).map(|at| at.since(now));
         Headroom { limit: Arc::clone(&self.limit), remaining: self.remaining(now), resets_in }
     }
 
-    pub(super) fn state(&self, now: Timestamp) -> LimitState {
+    pub(crate) fn state(&self, now: Timestamp) -> LimitState {
         let (used, reserved) = self.used(now);
         let limit = Arc::clone(&self.limit);
         LimitState { limit, used, reserved, remaining: self.remaining(now), resets_at: self.resets_at(now) }
     }
 
     /// Raises the thresholds that posted use has reached in the window of an admission at `admitted`.
-    pub(super) fn alert(&mut self, admitted: Timestamp, now: Timestamp, time: Timestamp, raised: &mut Vec<Alert>) {
+    pub(crate) fn alert(&mut self, admitted: Timestamp, now: Timestamp, time: Timestamp, raised: &mut Vec<Alert>) {
         let Some(per) = self.limit.key.per.filter(|_| !self.limit.alert_at.is_empty()) else { return };
         let window = window::start(per, admitted);
         if window > self.alerted.window {
@@ -232,7 +240,7 @@ impl Counter {
             if reached && used > 0 && threshold > self.alerted.upto {
                 self.alerted.upto = threshold;
                 raised.push(Alert {
-                    id: new_id("alert_").into(),
+                    id: new_id("alert_"),
                     time,
                     limit: Arc::clone(&self.limit),
                     window_start: (per != Per::Total).then_some(window),
@@ -244,7 +252,7 @@ impl Counter {
     }
 
     /// From when on the ledger is asked; `None` for leases, which it does not know.
-    pub(super) fn ledger_from(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn ledger_from(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.tally {
             Tally::Rate { period, .. } => Some(now.minus(Duration::from_nanos(*period))),
             Tally::Span { per, .. } => Some(window::start(*per, now)),
@@ -252,23 +260,23 @@ impl Counter {
         }
     }
 
-    pub(super) fn is_rate(&self) -> bool {
+    pub(crate) fn is_rate(&self) -> bool {
         matches!(self.tally, Tally::Rate { .. })
     }
 
     /// Counts what is posted from here on.
-    pub(super) fn mark(&mut self) {
+    pub(crate) fn mark(&mut self) {
         self.fresh = 0;
     }
 
     /// What was posted since the mark.
-    pub(super) fn fresh(&self) -> u64 {
+    pub(crate) fn fresh(&self) -> u64 {
         self.fresh
     }
 
     /// Brings in what the ledger posts to the present window, and `missed`: what was posted here while it was asked. `open`
     /// are the holds that are not settled, for a rate. What the counter has already is not counted twice.
-    pub(super) fn absorb(
+    pub(crate) fn absorb(
         &mut self,
         posted: &[(Timestamp, Amounts)],
         missed: u64,
@@ -298,7 +306,7 @@ impl Counter {
     }
 
     /// Whether the counter can be forgotten: it would be the same if it were made anew.
-    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_idle(&self, now: Timestamp) -> bool {
         let owes_nothing = match &self.tally {
             Tally::Rate { tally, .. } => tally.gcra().is_full(now),
             Tally::Span { per, start, .. } => window::start(*per, now) > *start,

@@ -5,6 +5,8 @@
 //! slots of a thirtieth of the period: giving back never reaches below the debt of those who came after, which is the
 //! GCRA replayed over their slots.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::clock::Timestamp;
 use crate::domain::gcra::{Gcra, Rate, Verdict};
 
@@ -13,7 +15,7 @@ const SLOTS: usize = 32;
 /// Slots in a period.
 const IN_PERIOD: u64 = 30;
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Slot {
     number: u64,
     /// The last take in it.
@@ -22,7 +24,7 @@ struct Slot {
 }
 
 /// The state of one rate.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RateTally {
     gcra: Gcra,
     newest: u64,

@@ -1,0 +1,110 @@
+//! Heartbeats: who is alive, and what the dead have left behind.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::base::clock::Timestamp;
+use crate::domain::key::KeyId;
+use crate::store::error::StoreResult;
+
+use super::quota::{End, Job, QuotaQueue};
+use super::{Shared, failed, patient, signed};
+
+/// Keys that wait for their last use to be written; of more than these the last use is not kept.
+const TOUCHED: usize = 10_000;
+/// Orphans that are taken in at a time.
+const ORPHANS: i64 = 1_000;
+
+/// Posts what the dead had running at what they held. Rows that another instance is at are left to it.
+const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_crash', estimated = true, status = NULL, \
+     input_tokens = coalesce((held ->> 'input_tokens')::bigint, 0), \
+     output_tokens = coalesce((held ->> 'output_tokens')::bigint, 0), \
+     images = coalesce((held ->> 'images')::bigint, 0), \
+     video_seconds = coalesce((held ->> 'video_seconds')::bigint, 0), \
+     audio_seconds = coalesce((held ->> 'audio_seconds')::bigint, 0), \
+     characters = coalesce((held ->> 'characters')::bigint, 0), \
+     cost = coalesce(((held ->> 'spend')::numeric * 1000000000)::bigint, 0), held = NULL \
+     WHERE id IN (SELECT id FROM kancy_ledger WHERE outcome IS NULL \
+         AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
+         ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)";
+
+const ORPHANED_GRANTS: &str = "SELECT id, workspace FROM kancy_quota_grants \
+     WHERE instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
+     ORDER BY id LIMIT $2";
+
+/// When keys were last used, until it is written.
+#[derive(Default)]
+pub(super) struct Touches(Mutex<HashMap<KeyId, Timestamp>>);
+
+impl Touches {
+    pub(super) fn note(&self, id: &KeyId, at: Timestamp) {
+        let mut touched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = touched.get_mut(id) {
+            *last = at.max(*last);
+        } else if touched.len() < TOUCHED {
+            touched.insert(id.clone(), at);
+        }
+    }
+
+    async fn write(&self, shared: &Shared) -> StoreResult<()> {
+        let touched = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<_> = touched.keys().map(KeyId::as_str).collect();
+        let at: Vec<_> = touched.values().map(|at| signed(at.as_nanos())).collect();
+        let client = shared.client().await?;
+        // Rows that others write at this moment are skipped: it is as good to have theirs.
+        let update = "UPDATE kancy_keys SET last_used_at = greatest(last_used_at, t.at) \
+             FROM unnest($1::text[], $2::bigint[]) AS t (id, at) WHERE kancy_keys.id = t.id AND kancy_keys.id IN \
+             (SELECT id FROM kancy_keys WHERE id = ANY($1) ORDER BY id FOR UPDATE SKIP LOCKED)";
+        client.execute(update, &[&ids, &at]).await.map(drop).map_err(|e| failed(&e))
+    }
+}
+
+/// Tells the others that this instance is alive.
+pub(super) async fn beat(shared: &Shared) -> StoreResult<()> {
+    let client = shared.client().await?;
+    let beat = "INSERT INTO kancy_instances (id, seen) VALUES ($1, now()) ON CONFLICT (id) DO UPDATE SET seen = now()";
+    client.execute(beat, &[&shared.instance]).await.map(drop).map_err(|e| failed(&e))
+}
+
+/// Keeps the heartbeat, takes in what the dead left, and writes when keys were used, until the store is closed.
+pub(super) async fn run(shared: Arc<Shared>, quota: Arc<QuotaQueue>, touches: Arc<Touches>, stale_after: Duration) {
+    let mut closed = shared.closed.subscribe();
+    let mut ticks = interval((stale_after / 10).min(Duration::from_secs(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = closed.wait_for(|closed| *closed) => return,
+            _ = ticks.tick() => {}
+        }
+        // What fails is tried again at the next tick.
+        let _ = patient(async {
+            beat(&shared).await?;
+            touches.write(&shared).await?;
+            take_in(&shared, &quota, stale_after).await
+        })
+        .await;
+    }
+}
+
+async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> StoreResult<()> {
+    let client = shared.client().await?;
+    let stale = stale_after.as_secs_f64();
+    client.execute(POST_RUNNING, &[&stale, &ORPHANS]).await.map_err(|e| failed(&e))?;
+    let orphans = client.query(ORPHANED_GRANTS, &[&stale, &ORPHANS]).await.map_err(|e| failed(&e))?;
+    if orphans.is_empty() {
+        // Long gone, and nothing left that names them.
+        let forget = "DELETE FROM kancy_instances WHERE seen < now() - interval '1 day'";
+        return client.execute(forget, &[]).await.map(drop).map_err(|e| failed(&e));
+    }
+    for orphan in orphans {
+        quota.push_surely(Job::Settle { grant: orphan.get(0), workspace: orphan.get(1), end: End::AtHold });
+    }
+    quota.flush().await;
+    Ok(())
+}

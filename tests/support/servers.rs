@@ -1,0 +1,116 @@
+//! Throw-away servers for the tests of stores: started on free ports, stopped and wiped when dropped.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server's process and its folder.
+pub struct Server {
+    child: Child,
+    dir: PathBuf,
+    pub url: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGINT: PostgreSQL closes its sessions and takes its children with it.
+        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Why there is no server. In continuous integration there must be one.
+fn missing(what: &str) -> Option<Server> {
+    assert!(std::env::var_os("CI").is_none(), "{what} is not installed: run .ci/servers");
+    eprintln!("{what} is not installed: this test is skipped");
+    None
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn fresh_dir(name: &str, port: u16) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("kancy-{name}-{}-{port}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn wait_for(port: u16) {
+    let end = Instant::now() + PATIENCE;
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < end, "nothing listens on port {port}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn found(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(program)).find(|path| path.is_file())
+}
+
+/// A Redis server with nothing in it.
+#[allow(dead_code, reason = "each test file uses its own server")]
+pub fn redis() -> Option<Server> {
+    let Some(program) = found("redis-server") else { return missing("redis-server") };
+    let port = free_port();
+    let dir = fresh_dir("redis", port);
+    let child = Command::new(program)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
+        .arg(&dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let server = Server { child, dir, url: format!("redis://127.0.0.1:{port}") };
+    wait_for(port);
+    Some(server)
+}
+
+/// A PostgreSQL server with the empty database `postgres`.
+#[allow(dead_code, reason = "each test file uses its own server")]
+pub fn postgres() -> Option<Server> {
+    let Some(bin) = postgres_bin() else { return missing("PostgreSQL") };
+    let port = free_port();
+    let dir = fresh_dir("postgres", port);
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
+    if is_root {
+        assert!(Command::new("chown").arg("postgres").arg(&dir).status().unwrap().success());
+    }
+    let data = dir.join("data");
+    let run = |program: &str| {
+        // PostgreSQL refuses to run as root.
+        let mut command = Command::new(if is_root { Path::new("setpriv") } else { Path::new("env") });
+        if is_root {
+            command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]);
+        }
+        command.arg(bin.join(program)).current_dir(&dir).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let made = run("initdb").args(["--username=kancy", "--auth=trust", "--no-sync", "-D"]).arg(&data).status().unwrap();
+    assert!(made.success(), "initdb failed");
+    let child = run("postgres")
+        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-k"])
+        .arg(&dir)
+        .arg("-D")
+        .arg(&data)
+        .spawn()
+        .unwrap();
+    let url = format!("postgres://kancy@127.0.0.1:{port}/postgres?sslmode=disable");
+    let server = Server { child, dir, url };
+    wait_for(port);
+    Some(server)
+}
+
+fn postgres_bin() -> Option<PathBuf> {
+    let mut versions: Vec<_> = fs::read_dir("/usr/lib/postgresql")
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+        .filter(|bin| bin.join("initdb").is_file())
+        .collect();
+    versions.sort();
+    versions.pop().or_else(|| found("initdb").and_then(|path| path.parent().map(Path::to_path_buf)))
+}
