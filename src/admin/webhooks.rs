@@ -37,7 +37,7 @@ pub(super) async fn create(admin: &Admin, body: &[u8]) -> Result<Answer, Error> 
     }
     let events: Vec<EventKind> = form.optional("events")?.unwrap_or_else(|| EventKind::ALL.to_vec());
     let endpoint = Endpoint {
-        id: new_id("whk_").into(),
+        id: new_id("whk_"),
         workspace,
         url: url.into(),
         events,

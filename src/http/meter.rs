@@ -50,8 +50,8 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// Notes the request and its hold; `false` when the ledger could not take it.
     fn open(&self, meter: &Meter) -> StoreFuture<bool>;
 
-    /// The record as it stands while the request runs.
-    fn running(&self, meter: &Meter) -> UsageRecord;
+    /// The record as it stands while the request runs; `None` where nobody keeps one.
+    fn running(&self, meter: &Meter) -> Option<UsageRecord>;
 
     /// Whether the host is going down, so that what is cut now is cut by us.
     fn is_closing(&self) -> bool;
@@ -63,6 +63,10 @@ struct Nobody;
 impl Journal for Nobody {
     fn open(&self, _: &Meter) -> StoreFuture<bool> {
         StoreFuture::ready(true)
+    }
+
+    fn running(&self, _: &Meter) -> Option<UsageRecord> {
+        None
     }
 
     fn is_closing(&self) -> bool {
@@ -212,7 +216,7 @@ impl Meter {
 
     /// The record as it stands, for whoever must complete it without this meter. `None` where nobody journals.
     pub(crate) fn running(&self) -> Option<UsageRecord> {
-        self.0.journal.as_ref().map(|journal| journal.running(self))
+        self.0.journal.running(self)
     }
 
     pub(crate) fn learnt(&self) -> Learnt {

@@ -8,7 +8,7 @@ use http::{HeaderMap, Request};
 use sha2::{Digest, Sha256};
 
 use crate::base::error::{Code, Error};
-use crate::base::id::{base62, new_id};
+use crate::base::id::{base62, random};
 use crate::domain::caller::Caller;
 use crate::domain::job::{Ending, Idempotency, Job, JobState};
 use crate::domain::video::{Order, VideoRequest};
@@ -93,7 +93,7 @@ impl VideoJobs {
         let (order, warnings) = codec.abilities(&target.upstream).settle(&asked, target.terms.options)?;
         let webhook_url = self.webhook_url(&asked, caller).await?;
         let now = self.now();
-        let id: Arc<str> = new_id("vidgen_").into();
+        let id: Arc<str> = unguessable("vidgen_").into();
         let key_id = caller.key_id().into();
         let mut job = Job::new(id, caller.home().clone(), key_id, call.model().into(), order.clone(), now);
         job.provider = Arc::clone(&target.provider);
@@ -107,7 +107,7 @@ impl VideoJobs {
         job.price_options.resolution = Some(order.resolution.clone());
         job.price_options.audio = order.audio.or(job.price_options.audio);
         let callback = self.0.rules.public_base_url.as_ref().map(|base| {
-            let token = new_id("");
+            let token = unguessable("");
             let url = format!("{base}/internal/callbacks/{}/{}.{token}", target.provider, job.id);
             job.callback = Some(token.into());
             url
@@ -254,6 +254,11 @@ impl VideoJobs {
         let _ = self.conclude(making.job, ending).await;
         Err(error)
     }
+}
+
+/// `prefix` and 128 bits from the operating system: an id that nobody arrives at by counting on from his own.
+fn unguessable(prefix: &str) -> String {
+    format!("{prefix}{}", base62(&random::<16>(), 22))
 }
 
 fn gone() -> Error {

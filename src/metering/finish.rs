@@ -108,8 +108,8 @@ impl Entry {
 }
 
 impl Journal for Entry {
-    fn running(&self, meter: &Meter) -> UsageRecord {
-        Self::running(self, meter.learnt())
+    fn running(&self, meter: &Meter) -> Option<UsageRecord> {
+        Some(Self::running(self, meter.learnt()))
     }
 
     fn open(&self, meter: &Meter) -> StoreFuture<bool> {

@@ -7,12 +7,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 
 use crate::base::clock::Clock;
-use crate::base::error::Error;
+use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::http::meter::Meter;
-use crate::provider::traits::{Decoder, Output};
-
 use crate::http::vendor::{VendorBody, transport_failure};
+use crate::provider::traits::{Decoder, Output};
 
 /// What is left of a vendor's answer.
 pub(super) struct Pump<B> {

@@ -38,7 +38,7 @@ impl Event {
 
     fn delivery(&self, endpoint: &Endpoint, url: &Arc<str>, body: &Arc<str>) -> Delivery {
         Delivery {
-            id: new_id("dlv_").into(),
+            id: new_id("dlv_"),
             event_id: Arc::clone(&self.id),
             workspace: endpoint.workspace.clone(),
             kind: self.kind,

@@ -153,7 +153,7 @@ impl Webhooks {
     ) -> StoreResult<Vec<Delivery>> {
         let endpoints = self.endpoints_of(workspace).await?;
         let (at, due_at) = (self.0.clock.now(), self.first_attempt());
-        let event = Event { id: new_id("evt_").into(), kind, data, at, due_at };
+        let event = Event { id: new_id("evt_"), kind, data, at, due_at };
         Ok(event.deliveries(&endpoints, also))
     }
 

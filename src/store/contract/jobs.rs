@@ -47,14 +47,14 @@ pub fn sample(workspace: &str) -> Job {
     let name = |text: &str| Name::new(text).expect("a name of 1 to 64 of A-Z a-z 0-9 . _ -");
     let home = Home { workspace: name(workspace), project: name("site"), team: None, environment: None };
     let order = Order { duration: 6, resolution: "720p".to_owned(), ..Order::default() };
-    Job::new(new_id("vidgen_").into(), home, workspace.into(), "model".into(), order, NOW)
+    Job::new(new_id("vidgen_"), home, workspace.into(), "model".into(), order, NOW)
 }
 
 /// A pending delivery that is due at once.
 pub fn sample_delivery(endpoint_id: &str) -> Delivery {
     Delivery {
-        id: new_id("dlv_").into(),
-        event_id: new_id("evt_").into(),
+        id: new_id("dlv_"),
+        event_id: new_id("evt_"),
         workspace: Name::new("contract").expect("a name of 1 to 64 of A-Z a-z 0-9 . _ -"),
         kind: EventKind::Completed,
         endpoint_id: endpoint_id.into(),
@@ -148,7 +148,7 @@ pub async fn an_idempotency_key_has_one_job(jobs: &dyn JobStore) {
     let used = |body: &str| Some(Idempotency { key: "twice".into(), body: body.into() });
     let first = Job { idempotency: used("a"), ..sample(&somewhere()) };
     put(jobs, &first).await;
-    let twin = Job { id: new_id("vidgen_").into(), ..first.clone() };
+    let twin = Job { id: new_id("vidgen_"), ..first.clone() };
     match jobs.put(twin.clone()).await.expect("it is answered") {
         Put::Known(known) => assert_eq!(known.id, first.id),
         other => panic!("the first job was expected, not {other:?}"),
