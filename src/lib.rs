@@ -67,25 +67,29 @@ pub mod domain;
 pub mod gateway;
 pub mod http;
 pub mod inspect;
+pub mod jobs;
 pub mod metering;
 pub mod provider;
 pub mod quota;
 pub mod route;
 pub mod store;
+pub mod webhook;
 pub mod wire;
 
 pub use admin::{AdminService, AdminStores, UsageService};
 pub use auth::{AuthLayer, AuthService, KancyAuth};
 pub use base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use base::error::{Code, Error, GrpcStatus, Origin};
+pub use base::host::Host;
 pub use base::money::{Money, ParseMoneyError, Rate};
 pub use base::secret::Secret;
 pub use base::store_future::StoreFuture;
 #[cfg(feature = "client")]
-pub use client::HyperClient;
+pub use client::{HyperClient, TokioHost};
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigError};
 pub use domain::caller::{Caller, ModelPatterns};
+pub use domain::job::{Job, JobState};
 pub use domain::key::{KeyRecord, MintedKey, NewKey};
 pub use domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, OnStoreFailure, Per, Scope};
 pub use domain::limit_book::LimitBook;
@@ -98,6 +102,7 @@ pub use gateway::{Gateway, GatewayBuilder};
 pub use http::fetch::{ContentHosts, Fetch};
 pub use http::meter::{Abandoned, Meter};
 pub use inspect::InspectLayer;
+pub use jobs::{JobRules, OnUnknown, VideoJobs};
 pub use metering::{Closing, MeteringLayer};
 pub use provider::anthropic::Anthropic;
 pub use provider::echo::Echo;
@@ -110,14 +115,17 @@ pub use route::{Drain, ProviderRouteService};
 pub use store::error::{StoreError, StoreErrorKind};
 #[cfg(feature = "_tokio")]
 pub use store::guarded::Guarded;
+pub use store::jobs::{JobStore, Outbox};
 pub use store::keys::{KeyAdmin, KeyFilter, KeyStore};
 pub use store::ledger::{UsageSink, UsageStore};
 pub use store::memory::alerts::MemoryAlerts;
 pub use store::memory::audit::MemoryAudit;
+pub use store::memory::jobs::MemoryJobs;
 pub use store::memory::keys::MemoryKeys;
 pub use store::memory::ledger::MemoryLedger;
 pub use store::memory::limits::MemoryLimits;
 pub use store::memory::quota::MemoryQuota;
+pub use store::memory::webhooks::MemoryEndpoints;
 #[cfg(feature = "postgres")]
 pub use store::postgres::{PostgresOptions, PostgresStore};
 pub use store::quota::QuotaStore;
@@ -126,6 +134,8 @@ pub use store::redis::RedisQuota;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::{SqliteOptions, SqliteStore};
 pub use store::tables::{Page, PageOf};
+pub use store::webhooks::EndpointStore;
+pub use webhook::Webhooks;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

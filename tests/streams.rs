@@ -42,7 +42,8 @@ async fn streamed_by(kind: &str, events: &[&str]) -> (response::Parts, String, S
     });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let config = Config::parse(&config, |_| None).unwrap();
-    let gateway = config.gateway(Stores::memory(Arc::clone(&clock)), vendor, clock).await.unwrap().build();
+    let assembled = config.gateway(Stores::memory(Arc::clone(&clock)), vendor, kancy::TokioHost, clock).await;
+    let gateway = assembled.unwrap().0.build();
 
     let call = |method: &str, path: &str, body: &'static str| {
         let authorization = format!("Bearer {}", key.expose());

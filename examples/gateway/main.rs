@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kancy::client::TokioHost;
 use kancy::config::OnDisconnect;
 use kancy::{Clock, Closing, Config, Drain, HyperClient, SystemClock};
 use tokio::net::TcpListener;
@@ -67,7 +68,10 @@ async fn run(args: Args) -> Result<(), String> {
     };
 
     let closing = Closing::default();
-    let builder = config.gateway(stores, HyperClient::new(), clock).await.map_err(|e| e.to_string())?;
+    let assembled = config.gateway(stores, HyperClient::new(), TokioHost, clock).await;
+    let (builder, jobs, webhooks) = assembled.map_err(|e| e.to_string())?;
+    tokio::spawn(jobs.drive());
+    tokio::spawn(webhooks.drive());
     let mut builder = builder.closing(closing.clone());
     if config.gateway.on_disconnect == OnDisconnect::Drain {
         builder = builder.drain(drain(config.gateway.drain));

@@ -33,6 +33,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod usage_service;
+mod webhooks;
 
 pub use answer::Reply;
 pub use service::{AdminService, AdminStores, ReplyFuture};

@@ -27,6 +27,11 @@ pub(super) enum AdminAction {
     ListRequests,
     Usage,
     ListAlerts,
+    ListWebhooks,
+    CreateWebhook,
+    DeleteWebhook,
+    ListDeliveries,
+    Redeliver,
     ListAudit,
 }
 
@@ -74,6 +79,15 @@ pub(super) const ADMIN_ROUTES: &[Route<AdminAction>] = {
         Route { path: "/requests", allow: GET, actions: &[(Method::GET, A::ListRequests)] },
         Route { path: "/usage", allow: GET, actions: &[(Method::GET, A::Usage)] },
         Route { path: "/alerts", allow: GET, actions: &[(Method::GET, A::ListAlerts)] },
+        Route {
+            path: "/webhooks",
+            allow: "GET, POST",
+            actions: &[(Method::GET, A::ListWebhooks), (Method::POST, A::CreateWebhook)],
+        },
+        // Before the id, or it would be taken for one.
+        Route { path: "/webhooks/deliveries", allow: GET, actions: &[(Method::GET, A::ListDeliveries)] },
+        Route { path: "/webhooks/deliveries/{id}/redeliver", allow: "POST", actions: &[(Method::POST, A::Redeliver)] },
+        Route { path: "/webhooks/{id}", allow: "DELETE", actions: &[(Method::DELETE, A::DeleteWebhook)] },
         Route { path: "/audit", allow: GET, actions: &[(Method::GET, A::ListAudit)] },
     ]
 };

@@ -19,16 +19,18 @@ use crate::base::id::new_id;
 use crate::base::secret::Secret;
 use crate::domain::limit_book::LimitBook;
 use crate::http::reply::ReplyTo;
+use crate::store::jobs::Outbox;
 use crate::store::keys::KeyAdmin;
 use crate::store::ledger::UsageStore;
 use crate::store::quota::QuotaStore;
 use crate::store::tables::{AlertStore, AuditEntry, AuditStore, LimitStore};
+use crate::store::webhooks::EndpointStore;
 
 use super::answer::{Answer, Reply};
 use super::query::Query;
 use super::reports::Reach;
 use super::routes::{ADMIN, ADMIN_ROUTES, AdminAction, action};
-use super::{form, keys, limits, reports};
+use super::{form, keys, limits, reports, webhooks};
 
 /// What the admin API reads and changes. Every one must be what the layers work with, else it shows another gateway.
 #[derive(Clone, Debug)]
@@ -42,6 +44,9 @@ pub struct AdminStores {
     pub usage: Arc<dyn UsageStore>,
     pub alerts: Arc<dyn AlertStore>,
     pub audit: Arc<dyn AuditStore>,
+    /// Those of the configuration included.
+    pub endpoints: Arc<dyn EndpointStore>,
+    pub outbox: Arc<dyn Outbox>,
 }
 
 /// The admin API under `/admin/v1`, as a tower service. Cheap to clone; see the [module](super).
@@ -109,6 +114,11 @@ impl Admin {
             AdminAction::ListRequests => reports::requests(&*stores.usage, Reach::All, query).await,
             AdminAction::Usage => reports::usage(&*stores.usage, Reach::All, query).await,
             AdminAction::ListAlerts => reports::alerts(&*stores.alerts, query).await,
+            AdminAction::ListWebhooks => webhooks::list(self, query).await,
+            AdminAction::CreateWebhook => webhooks::create(self, &form::collect(body).await?).await,
+            AdminAction::DeleteWebhook => webhooks::delete(self, id).await,
+            AdminAction::ListDeliveries => webhooks::deliveries(self, query).await,
+            AdminAction::Redeliver => webhooks::redeliver(self, id).await,
             AdminAction::ListAudit => reports::audit(&*stores.audit, query).await,
         }
     }

@@ -4,6 +4,7 @@ pub mod address;
 pub mod clock;
 pub mod error;
 pub(crate) mod hash;
+pub mod host;
 pub mod id;
 pub(crate) mod log;
 pub mod money;

@@ -105,7 +105,8 @@ impl<'de> Deserialize<'de> for Money {
 }
 
 /// The price of one unit, in whole pico-dollars.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Rate(u64);
 
 impl Rate {

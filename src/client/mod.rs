@@ -10,8 +10,10 @@
 
 mod body;
 mod guard;
+mod host;
 mod service;
 
 pub use body::ClientBody;
 pub use guard::PrivateAddress;
+pub use host::TokioHost;
 pub use service::{ClientFuture, HyperClient};

@@ -21,6 +21,7 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::http::body::CallBody;
+use crate::http::dial;
 use crate::http::fetch::Fetch;
 use crate::http::timeout::TimedOut;
 use crate::provider::traits::Timeouts;
@@ -34,6 +35,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const POOL_IDLE: Duration = Duration::from_secs(60);
 
 /// A pooled HTTP client. Cheap to clone; clones share the pool.
+///
+/// A request with [`dial::PublicOnly`] or a [`Fetch`] in its extensions reaches public addresses alone, whatever its host's name resolves to.
 ///
 /// The time limits are those in the request's extensions ([`Timeouts`]), else the defaults; a connection has five seconds.
 #[derive(Clone)]
@@ -55,15 +58,14 @@ impl HyperClient {
     }
 
     fn send(&self, request: Request<CallBody>) -> Sent {
-        match request.extensions().get::<Fetch>() {
-            Some(fetch) if !fetch.may_be_private() => {
-                if PublicOnly::refuses(request.uri()) {
-                    return Sent::Refused;
-                }
-                Sent::Called { call: self.0.results.request(request) }
-            }
-            _ => Sent::Called { call: self.0.vendors.request(request) },
+        let fetch = request.extensions().get::<Fetch>().is_some_and(|fetch| !fetch.may_be_private());
+        if !fetch && request.extensions().get::<dial::PublicOnly>().is_none() {
+            return Sent::Called { call: self.0.vendors.request(request) };
         }
+        if PublicOnly::refuses(request.uri()) {
+            return Sent::Refused;
+        }
+        Sent::Called { call: self.0.results.request(request) }
     }
 }
 

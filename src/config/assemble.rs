@@ -6,27 +6,34 @@ use std::sync::Weak;
 
 use crate::admin::{AdminService, AdminStores};
 use crate::auth::AuthLayer;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::host::Host;
 #[cfg(feature = "postgres")]
 use crate::base::log;
 use crate::domain::key::KeyRecord;
 use crate::domain::limit::Limit;
 use crate::domain::limit_book::LimitBook;
+use crate::domain::webhook::Endpoint;
 use crate::gateway::{Gateway, GatewayBuilder};
+use crate::http::vendor::VendorClient;
+use crate::jobs::{JobRules, VideoJobs};
 use crate::provider::codec::codec;
 use crate::provider::registry::Registry;
 use crate::provider::traits::Target;
 use crate::store::error::StoreError;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 use crate::store::guarded::Guarded;
+use crate::store::jobs::{JobStore, Outbox};
 use crate::store::keys::{KeyAdmin, KeyStore};
 use crate::store::ledger::{UsageSink, UsageStore};
 use crate::store::memory::alerts::MemoryAlerts;
 use crate::store::memory::audit::MemoryAudit;
+use crate::store::memory::jobs::MemoryJobs;
 use crate::store::memory::keys::MemoryKeys;
 use crate::store::memory::ledger::MemoryLedger;
 use crate::store::memory::limits::MemoryLimits;
 use crate::store::memory::quota::MemoryQuota;
+use crate::store::memory::webhooks::MemoryEndpoints;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::PostgresStore;
 use crate::store::quota::QuotaStore;
@@ -34,7 +41,9 @@ use crate::store::quota::QuotaStore;
 use crate::store::redis::RedisQuota;
 #[cfg(feature = "sqlite")]
 use crate::store::sqlite::SqliteStore;
-use crate::store::tables::{AlertStore, AuditStore, LimitStore};
+use crate::store::tables::{AuditStore, LimitStore};
+use crate::store::webhooks::{ConfiguredEndpoints, EndpointStore};
+use crate::webhook::{AnnouncedAlerts, Webhooks};
 
 use super::file_keys::FileKeys;
 use super::{Config, ConfigError};
@@ -50,8 +59,13 @@ pub struct Stores {
     pub quota: Arc<dyn QuotaStore>,
     pub sink: Arc<dyn UsageSink>,
     pub usage: Arc<dyn UsageStore>,
-    pub alerts: Arc<dyn AlertStore>,
+    /// What the counters raise; announced as soon as there are webhooks.
+    pub alerts: AnnouncedAlerts,
     pub audit: Arc<dyn AuditStore>,
+    pub jobs: Arc<dyn JobStore>,
+    /// Part of the same store as the jobs.
+    pub outbox: Arc<dyn Outbox>,
+    pub endpoints: Arc<dyn EndpointStore>,
     /// Tells of limits that other instances set.
     #[cfg(feature = "postgres")]
     shared: Option<Arc<PostgresStore>>,
@@ -61,8 +75,9 @@ impl Stores {
     /// Everything in this process, and gone with it.
     pub fn memory(clock: Arc<dyn Clock>) -> Self {
         let (keys, ledger) = (Arc::new(MemoryKeys::new()), Arc::new(MemoryLedger::new()));
-        let alerts: Arc<dyn AlertStore> = Arc::new(MemoryAlerts::new());
-        let quota = MemoryQuota::with_ledger(ledger.clone()).alerts(Arc::clone(&alerts)).clock(clock);
+        let alerts = AnnouncedAlerts::new(Arc::new(MemoryAlerts::new()), keys.clone());
+        let quota = MemoryQuota::with_ledger(ledger.clone()).alerts(Arc::new(alerts.clone())).clock(clock);
+        let jobs = Arc::new(MemoryJobs::new());
         Self {
             keys: keys.clone(),
             key_admin: keys,
@@ -72,6 +87,9 @@ impl Stores {
             usage: ledger,
             alerts,
             audit: Arc::new(MemoryAudit::new()),
+            jobs: jobs.clone(),
+            outbox: jobs,
+            endpoints: Arc::new(MemoryEndpoints::new()),
             #[cfg(feature = "postgres")]
             shared: None,
         }
@@ -81,9 +99,12 @@ impl Stores {
 #[cfg(feature = "sqlite")]
 impl Stores {
     /// Keys, limits, ledger, alerts and audit trail in `store`'s file; counters in this process, rebuilt from the ledger.
+    /// Jobs and webhooks are in this process and gone with it.
     pub fn sqlite(store: SqliteStore, clock: Arc<dyn Clock>) -> Self {
         let store = Arc::new(store);
-        let quota = MemoryQuota::with_ledger(store.clone()).alerts(store.clone()).clock(clock);
+        let alerts = AnnouncedAlerts::new(store.clone(), store.clone());
+        let quota = MemoryQuota::with_ledger(store.clone()).alerts(Arc::new(alerts.clone())).clock(clock);
+        let jobs = Arc::new(MemoryJobs::new());
         Self {
             keys: store.clone(),
             key_admin: store.clone(),
@@ -91,8 +112,11 @@ impl Stores {
             quota: Arc::new(quota),
             sink: store.clone(),
             usage: store.clone(),
-            alerts: store.clone(),
+            alerts,
             audit: store,
+            jobs: jobs.clone(),
+            outbox: jobs,
+            endpoints: Arc::new(MemoryEndpoints::new()),
             #[cfg(feature = "postgres")]
             shared: None,
         }
@@ -101,9 +125,11 @@ impl Stores {
 
 #[cfg(feature = "postgres")]
 impl Stores {
-    /// Everything in `store`'s database, counters included, shared by all instances on it.
+    /// Keys, limits, ledger, alerts, audit trail and counters in `store`'s database, shared by all instances on it. Jobs
+    /// and webhooks are in this process and gone with it.
     pub fn postgres(store: PostgresStore) -> Self {
         let store = Arc::new(store);
+        let jobs = Arc::new(MemoryJobs::new());
         Self {
             keys: store.clone(),
             key_admin: store.clone(),
@@ -111,8 +137,11 @@ impl Stores {
             quota: Arc::new(Guarded::new(store.clone())),
             sink: store.clone(),
             usage: store.clone(),
-            alerts: store.clone(),
+            alerts: AnnouncedAlerts::new(store.clone(), store.clone()),
             audit: store.clone(),
+            jobs: jobs.clone(),
+            outbox: jobs,
+            endpoints: Arc::new(MemoryEndpoints::new()),
             shared: Some(store),
         }
     }
@@ -122,7 +151,7 @@ impl Stores {
 impl Stores {
     /// The same stores with their counters in Redis at `url`, shared by all instances on it.
     pub async fn with_redis(self, url: &str) -> Result<Self, StoreError> {
-        let quota = RedisQuota::connect(url, Arc::clone(&self.usage)).await?.alerts(Arc::clone(&self.alerts));
+        let quota = RedisQuota::connect(url, Arc::clone(&self.usage)).await?.alerts(Arc::new(self.alerts.clone()));
         Ok(Self { quota: Arc::new(Guarded::new(quota)), ..self })
     }
 }
@@ -149,16 +178,46 @@ impl Config {
         Registry::new(targets).map_err(|why| ConfigError::new("models", why))
     }
 
+    /// The endpoints of the file, and behind them what is stored.
+    fn endpoints(&self, stored: Arc<dyn EndpointStore>, now: Timestamp) -> Arc<dyn EndpointStore> {
+        let fixed = self.webhooks.iter().enumerate().map(|(number, webhook)| {
+            let endpoint = Endpoint {
+                id: format!("config_{}", number + 1).into(),
+                workspace: webhook.workspace.clone(),
+                url: webhook.url.to_string().into(),
+                events: webhook.events.clone(),
+                allow_private: webhook.allow_private,
+                created_at: now,
+                disabled: false,
+            };
+            (endpoint, webhook.secrets.clone())
+        });
+        Arc::new(ConfiguredEndpoints::new(fixed.collect(), stored))
+    }
+
+    fn job_rules(&self) -> JobRules {
+        let base = self.gateway.public_base_url.as_ref();
+        JobRules {
+            poll: self.jobs.poll,
+            max_poll: self.jobs.max_poll,
+            deadline: self.jobs.deadline,
+            on_unknown: self.jobs.on_unknown,
+            public_base_url: base.map(|url| url.to_string().trim_end_matches('/').to_owned()),
+        }
+    }
+
     /// A gateway with everything that the configuration says, but for what only the host can decide: the
     /// [`Drain`](crate::Drain) for `on_disconnect = "drain"`, and the [`Closing`](crate::Closing) switch.
     ///
-    /// Puts the keys of the file into the store, and both the file's and the stored limits in force.
-    pub async fn gateway<C>(
+    /// Puts the keys of the file into the store, and both the file's and the stored limits in force. Beside the builder
+    /// come the video jobs, which are in it already, and the webhooks: the host spawns what both of them drive.
+    pub async fn gateway<C: VendorClient>(
         &self,
         stores: Stores,
         client: C,
+        host: impl Host + Clone,
         clock: Arc<dyn Clock>,
-    ) -> Result<GatewayBuilder<C>, StoreError> {
+    ) -> Result<(GatewayBuilder<C>, VideoJobs, Webhooks), StoreError> {
         for key in &self.keys {
             let key = KeyRecord { created_at: clock.now(), ..key.clone() };
             stores.key_admin.insert(key).await?;
@@ -172,8 +231,19 @@ impl Config {
         let registry = self.registry().map_err(|e| StoreError::unavailable(e.to_string()))?;
         let keys = FileKeys::<dyn KeyStore>::new(&self.keys, stores.keys);
         let auth = AuthLayer::new(keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
+        let endpoints = self.endpoints(stores.endpoints, clock.now());
+        let webhooks = Webhooks::new(client.clone(), Arc::clone(&stores.outbox), Arc::clone(&endpoints), host.clone())
+            .schedule(self.delivery.schedule.clone())
+            .timeout(self.delivery.timeout)
+            .clock(Arc::clone(&clock));
+        stores.alerts.announce_to(webhooks.clone());
+        let jobs = VideoJobs::new(registry.clone(), client.clone(), stores.jobs, Arc::clone(&stores.sink), host)
+            .rules(self.job_rules())
+            .webhooks(webhooks.clone())
+            .clock(Arc::clone(&clock));
         let mut builder = Gateway::builder(registry, client)
             .auth(auth)
+            .videos(jobs.clone())
             .ledger_parts(stores.sink, Arc::clone(&stores.usage))
             .quota(Arc::clone(&stores.quota), Arc::clone(&book))
             .on_store_failure(self.storage.on_store_failure)
@@ -187,12 +257,14 @@ impl Config {
                 book,
                 quota: stores.quota,
                 usage: stores.usage,
-                alerts: stores.alerts,
+                alerts: Arc::new(stores.alerts),
                 audit: stores.audit,
+                endpoints,
+                outbox: stores.outbox,
             };
             builder = builder.admin(AdminService::new(admin.token.clone(), stores, clock));
         }
-        Ok(builder)
+        Ok((builder, jobs, webhooks))
     }
 }
 

@@ -52,9 +52,7 @@ pub use assemble::Stores;
 pub use error::ConfigError;
 pub use models::ModelConfig;
 pub use providers::ProviderConfig;
-pub use server::{
-    AdminConfig, DeliveryConfig, GatewayConfig, JobsConfig, OnDisconnect, OnUnknown, StorageConfig, StorageUrl,
-};
+pub use server::{AdminConfig, DeliveryConfig, GatewayConfig, JobsConfig, OnDisconnect, StorageConfig, StorageUrl};
 pub use webhooks::WebhookConfig;
 
 use section::Section;

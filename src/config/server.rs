@@ -8,6 +8,7 @@ use http::Uri;
 use crate::base::secret::Secret;
 use crate::domain::limit::OnStoreFailure;
 use crate::http::meter::Abandoned;
+use crate::jobs::OnUnknown;
 
 use super::section::{Result, Section};
 use super::url;
@@ -84,16 +85,6 @@ pub struct JobsConfig {
     pub deadline: Duration,
     /// What becomes of the hold of a job whose fate the vendor did not tell.
     pub on_unknown: OnUnknown,
-}
-
-/// What becomes of the hold of an expired or lost job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnUnknown {
-    /// It is given back.
-    #[default]
-    Release,
-    /// It is charged.
-    Charge,
 }
 
 /// `[delivery]`: how webhooks are sent.

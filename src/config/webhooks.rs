@@ -4,6 +4,7 @@ use http::Uri;
 
 use crate::base::secret::Secret;
 use crate::domain::name::Name;
+use crate::domain::webhook::EventKind;
 
 use super::keys::name;
 use super::section::{Result, Section};
@@ -19,18 +20,10 @@ pub struct WebhookConfig {
     /// One signing secret, or two while rotating; `whsec_…`, the newest first.
     pub secrets: Vec<Secret>,
     /// The types of event that it gets.
-    pub events: Vec<&'static str>,
+    pub events: Vec<EventKind>,
     /// Whether loopback, private addresses and plain http are accepted.
     pub allow_private: bool,
 }
-
-const EVENTS: [&str; 5] = [
-    "video.generation.completed",
-    "video.generation.failed",
-    "video.generation.cancelled",
-    "video.generation.expired",
-    "usage.alert.triggered",
-];
 
 pub(super) fn webhook(section: Section<'_>) -> Result<WebhookConfig> {
     let mut section = section.only(&["workspace", "url", "secret", "events", "allow_private"])?;
@@ -42,13 +35,14 @@ pub(super) fn webhook(section: Section<'_>) -> Result<WebhookConfig> {
     if url.scheme_str() == Some("http") && !allow_private {
         return Err(section.error("url", "is plain http, which needs allow_private = true"));
     }
-    let find = |text: &str| EVENTS.into_iter().find(|event| *event == text);
-    let events = section.list("events", &format!("an event: use {}", EVENTS.join(", ")), find)?;
+    let find = |text: &str| EventKind::ALL.into_iter().find(|event| event.as_str() == text);
+    let known = EventKind::ALL.map(EventKind::as_str).join(", ");
+    let events = section.list("events", &format!("an event: use {known}"), find)?;
     Ok(WebhookConfig {
         workspace,
         url,
         secrets: secrets(&mut section)?,
-        events: events.unwrap_or_else(|| EVENTS.to_vec()),
+        events: events.unwrap_or_else(|| EventKind::ALL.to_vec()),
         allow_private,
     })
 }

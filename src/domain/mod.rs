@@ -2,8 +2,11 @@
 
 pub mod alert;
 pub mod caller;
+pub mod delivery;
 pub mod endpoint;
 pub mod gcra;
+pub mod job;
+pub mod job_json;
 pub mod key;
 pub mod limit;
 pub mod limit_book;
@@ -14,4 +17,6 @@ pub mod name;
 pub mod price;
 pub mod record;
 pub mod usage;
+pub mod video;
+pub mod webhook;
 pub mod window;

@@ -7,8 +7,11 @@ use crate::base::money::{Money, ParseMoneyError, Rate};
 use super::usage::Usage;
 
 /// A model's price. Without one a model is unpriced: refused under a spend cap, cost 0 otherwise.
+///
+/// Serialisable, as a job freezes its price at creation and outlives the process.
 #[allow(clippy::large_enum_variant, reason = "one for each model, behind an `Arc`; a box would buy nothing")]
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Price {
     /// Nobody said what it costs.
     #[default]
@@ -28,7 +31,8 @@ pub enum Price {
 ///
 /// `cached_input`, `cache_write`, `image_input` and `audio_input` fall back to `input`; `reasoning`, `image_output` and
 /// `audio_output` to `output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[allow(missing_docs, reason = "the price keys of CONTRACT section 2")]
 pub struct Rates {
     pub input: Option<Rate>,
@@ -49,7 +53,7 @@ pub struct Rates {
 }
 
 /// A price for requests of a kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "a condition and its prices")]
 pub struct Tier {
     pub when: When,

@@ -48,6 +48,12 @@ pub fn date(at: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// `at` as RFC 3339 writes it, to the millisecond: `2025-12-12T03:35:59.123Z`.
+pub fn rfc3339(at: Timestamp) -> String {
+    let (second, millis) = (at.as_secs() % DAY, at.as_nanos() / 1_000_000 % 1_000);
+    format!("{}T{:02}:{:02}:{:02}.{millis:03}Z", date(at), second / 3_600, second / 60 % 60, second % 60)
+}
+
 /// Year, month and day of the `day`-th day after 1970-01-01 (Hinnant's `civil_from_days`, for days from the epoch on).
 fn civil(day: u64) -> (u64, u64, u64) {
     let shifted = day + 719_468;

@@ -17,6 +17,7 @@ use crate::domain::endpoint::Endpoint;
 use crate::http::body::ResponseBody;
 use crate::http::reply::ReplyTo;
 use crate::inspect::InspectService;
+use crate::jobs::VideoJobs;
 use crate::metering::{MeteringBody, MeteringService};
 use crate::provider::registry::Registry;
 use crate::quota::{QuotaBody, QuotaService};
@@ -40,11 +41,17 @@ pub struct Api<C> {
     models: Models<C>,
     registry: Registry,
     usage: UsageService,
+    jobs: Option<VideoJobs>,
 }
 
 impl<C> Api<C> {
-    pub(super) fn new(models: Models<C>, registry: Registry, usage: Arc<dyn UsageStore>) -> Self {
-        Self { models, registry, usage: UsageService::new(usage) }
+    pub(super) fn new(
+        models: Models<C>,
+        registry: Registry,
+        usage: Arc<dyn UsageStore>,
+        jobs: Option<VideoJobs>,
+    ) -> Self {
+        Self { models, registry, usage: UsageService::new(usage), jobs }
     }
 
     /// What is not a model request: the models list, and URLs that name nothing.
@@ -113,6 +120,9 @@ where
         let path = request.uri().path();
         if request.method() == Method::POST && Endpoint::of(path).is_some() {
             return Fork::Inner { future: self.models.call(request) };
+        }
+        if let Some(jobs) = self.jobs.as_ref().filter(|_| VideoJobs::serves(path)) {
+            return Fork::Job { future: jobs.answer(request) };
         }
         if UsageService::serves(path) {
             return Fork::Asked { future: self.usage.call(request) };

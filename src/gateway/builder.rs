@@ -11,6 +11,7 @@ use crate::domain::limit::OnStoreFailure;
 use crate::domain::limit_book::LimitBook;
 use crate::http::meter::Abandoned;
 use crate::inspect::InspectLayer;
+use crate::jobs::VideoJobs;
 use crate::metering::{Closing, MeteringLayer};
 use crate::provider::registry::Registry;
 use crate::quota::QuotaLayer;
@@ -43,6 +44,7 @@ pub struct GatewayBuilder<C> {
     max_body_bytes: usize,
     closing: Closing,
     admin: Option<AdminService>,
+    jobs: Option<VideoJobs>,
 }
 
 impl<C> GatewayBuilder<C> {
@@ -63,6 +65,7 @@ impl<C> GatewayBuilder<C> {
             max_body_bytes: 33_554_432,
             closing: Closing::default(),
             admin: None,
+            jobs: None,
         }
     }
 
@@ -133,6 +136,12 @@ impl<C> GatewayBuilder<C> {
         self
     }
 
+    /// Makes and serves video jobs. Give it the same registry and ledger; the host spawns [`VideoJobs::drive`].
+    pub fn videos(mut self, jobs: VideoJobs) -> Self {
+        self.jobs = Some(jobs);
+        self
+    }
+
     /// Goes by this clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -146,6 +155,9 @@ impl<C> GatewayBuilder<C> {
         if let Some(drain) = self.drain {
             route = route.drain(drain);
         }
+        if let Some(jobs) = self.jobs.clone() {
+            route = route.videos(jobs);
+        }
         let quota = QuotaLayer::new(self.quota, self.limits).clock(clock()).on_store_failure(self.on_store_failure);
         let inspect = InspectLayer::new().catalog(self.registry.clone()).max_body_bytes(self.max_body_bytes);
         let metering = MeteringLayer::new(self.sink)
@@ -154,7 +166,7 @@ impl<C> GatewayBuilder<C> {
             .closing(self.closing)
             .model_routes_only();
         let models = metering.layer(inspect.layer(quota.layer(route)));
-        let api = Api::new(models, self.registry, self.reports);
-        Gateway::new(self.keys.layer(api), self.admin)
+        let api = Api::new(models, self.registry, self.reports, self.jobs.clone());
+        Gateway::new(self.keys.layer(api), self.admin, self.jobs)
     }
 }

@@ -12,7 +12,9 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::admin::{Reply, ReplyFuture};
+use crate::base::error::Error;
 use crate::http::body::{CallBody, ResponseBody};
+use crate::jobs::{JobBody, JobFuture};
 
 pin_project! {
     /// A body of the one kind or the other.
@@ -22,16 +24,19 @@ pin_project! {
         Inner { #[pin] body: B },
         #[doc(hidden)]
         Reply { #[pin] body: ResponseBody<CallBody> },
+        #[doc(hidden)]
+        Job { #[pin] body: JobBody },
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for ForkBody<B> {
+impl<B: Body<Data = Bytes, Error = Error>> Body for ForkBody<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self.project() {
             ForkBodyProj::Inner { body } => body.poll_frame(cx),
+            ForkBodyProj::Job { body } => body.poll_frame(cx),
             ForkBodyProj::Reply { body } => {
                 body.poll_frame(cx).map(|frame| frame.map(|f| f.map_err(|never| match never {})))
             }
@@ -42,6 +47,7 @@ impl<B: Body<Data = Bytes>> Body for ForkBody<B> {
         match self {
             Self::Inner { body } => body.is_end_stream(),
             Self::Reply { body } => body.is_end_stream(),
+            Self::Job { body } => body.is_end_stream(),
         }
     }
 
@@ -49,6 +55,7 @@ impl<B: Body<Data = Bytes>> Body for ForkBody<B> {
         match self {
             Self::Inner { body } => body.size_hint(),
             Self::Reply { body } => body.size_hint(),
+            Self::Job { body } => body.size_hint(),
         }
     }
 }
@@ -58,6 +65,7 @@ impl<B> fmt::Debug for ForkBody<B> {
         f.write_str(match self {
             Self::Inner { .. } => "ForkBody::Inner",
             Self::Reply { .. } => "ForkBody::Reply",
+            Self::Job { .. } => "ForkBody::Job",
         })
     }
 }
@@ -70,6 +78,8 @@ pin_project! {
         Inner { #[pin] future: F },
         #[doc(hidden)]
         Asked { #[pin] future: ReplyFuture },
+        #[doc(hidden)]
+        Job { #[pin] future: JobFuture },
         #[doc(hidden)]
         Said { reply: Option<Reply> },
     }
@@ -93,6 +103,9 @@ where
             ForkProj::Inner { future } => {
                 return future.poll(cx).map(|r| r.map(|r| r.map(|body| ForkBody::Inner { body })));
             }
+            ForkProj::Job { future } => {
+                return future.poll(cx).map(|r| r.map(|r| r.map(|body| ForkBody::Job { body })));
+            }
             ForkProj::Asked { future } => match ready!(future.poll(cx)) {
                 Ok(reply) => reply,
                 Err(never) => match never {},
@@ -111,6 +124,7 @@ impl<F> fmt::Debug for Fork<F> {
         f.write_str(match self {
             Self::Inner { .. } => "Fork::Inner",
             Self::Asked { .. } => "Fork::Asked",
+            Self::Job { .. } => "Fork::Job",
             Self::Said { .. } => "Fork::Said",
         })
     }

@@ -15,6 +15,7 @@ use crate::auth::AuthService;
 use crate::base::error::{Code, Error};
 use crate::http::body::ResponseBody;
 use crate::http::reply::ReplyTo;
+use crate::jobs::VideoJobs;
 use crate::provider::registry::Registry;
 use crate::route::VendorClient;
 
@@ -34,6 +35,7 @@ pub type GatewayFuture<C, B> = Fork<<AuthService<Api<C>> as Service<Request<B>>>
 pub struct Gateway<C> {
     api: AuthService<Api<C>>,
     admin: Option<AdminService>,
+    jobs: Option<VideoJobs>,
 }
 
 impl<C> Gateway<C> {
@@ -42,8 +44,8 @@ impl<C> Gateway<C> {
         GatewayBuilder::new(registry, client)
     }
 
-    pub(super) fn new(api: AuthService<Api<C>>, admin: Option<AdminService>) -> Self {
-        Self { api, admin }
+    pub(super) fn new(api: AuthService<Api<C>>, admin: Option<AdminService>, jobs: Option<VideoJobs>) -> Self {
+        Self { api, admin, jobs }
     }
 }
 
@@ -78,6 +80,9 @@ where
             let mut reply = health(&request).unwrap_or_else(|error| to.error(&error));
             to.stamp(&mut reply);
             return Fork::said(reply);
+        }
+        if let Some(jobs) = self.jobs.as_ref().filter(|_| VideoJobs::is_callback(path)) {
+            return Fork::Job { future: jobs.callback(request) };
         }
         match &mut self.admin {
             Some(admin) if path == "/admin" || path.starts_with("/admin/") => {

@@ -12,6 +12,7 @@ use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::store_future::StoreFuture;
 use crate::domain::limit::Amounts;
+use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
 
 use super::call::Call;
@@ -49,6 +50,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// Notes the request and its hold; `false` when the ledger could not take it.
     fn open(&self, meter: &Meter) -> StoreFuture<bool>;
 
+    /// The record as it stands while the request runs; `None` where nobody keeps one.
+    fn running(&self, meter: &Meter) -> Option<UsageRecord>;
+
     /// Whether the host is going down, so that what is cut now is cut by us.
     fn is_closing(&self) -> bool;
 }
@@ -59,6 +63,10 @@ struct Nobody;
 impl Journal for Nobody {
     fn open(&self, _: &Meter) -> StoreFuture<bool> {
         StoreFuture::ready(true)
+    }
+
+    fn running(&self, _: &Meter) -> Option<UsageRecord> {
+        None
     }
 
     fn is_closing(&self) -> bool {
@@ -198,6 +206,17 @@ impl Meter {
         for finish in deferred {
             finish(Ended::Dropped);
         }
+    }
+
+    /// Ends a drain whose outcome is known from elsewhere: a job's. These are the books, whoever makes them.
+    pub(crate) fn close(&self, booked: Booked) {
+        self.state().booked.get_or_insert(booked);
+        self.drained();
+    }
+
+    /// The record as it stands, for whoever must complete it without this meter. `None` where nobody journals.
+    pub(crate) fn running(&self) -> Option<UsageRecord> {
+        self.0.journal.running(self)
     }
 
     pub(crate) fn learnt(&self) -> Learnt {

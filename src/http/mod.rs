@@ -3,9 +3,11 @@
 pub mod body;
 mod books;
 pub mod call;
+pub mod dial;
 pub mod fetch;
 pub mod finish;
 pub mod headers;
 pub mod meter;
 pub mod reply;
 pub mod timeout;
+pub mod vendor;

@@ -110,6 +110,10 @@ impl Entry {
 }
 
 impl Journal for Entry {
+    fn running(&self, meter: &Meter) -> Option<UsageRecord> {
+        Some(Self::running(self, meter.learnt()))
+    }
+
     fn open(&self, meter: &Meter) -> StoreFuture<bool> {
         match self.settings.sink.open(&self.running(meter.learnt())).now() {
             Ok(opened) => StoreFuture::ready(opened.is_ok()),

@@ -9,12 +9,15 @@ use crate::domain::endpoint::Endpoint;
 use crate::http::call::Call;
 
 use super::anthropic::Anthropic;
-use super::echo::Echo;
-use super::gemini::Gemini;
+use super::ark::ArkVideo;
+use super::echo::{Echo, EchoVideo};
+use super::gemini::{Gemini, VeoVideo};
 use super::kind::Kind;
-use super::minimax::MiniMax;
+use super::kling::KlingVideo;
+use super::minimax::{MiniMax, MiniMaxVideo};
 use super::openai::{Dialect, OpenAi};
 use super::traits::{Exchange, Provider, Target};
+use super::video::VideoProvider;
 
 /// The codec of `kind`. A kind that has none yet answers `provider_model_unavailable`.
 pub fn codec(kind: Kind) -> Arc<dyn Provider> {
@@ -30,6 +33,19 @@ pub fn codec(kind: Kind) -> Arc<dyn Provider> {
         Kind::MiniMax => Arc::new(MiniMax),
         Kind::Kling => Arc::new(Absent(kind)),
     }
+}
+
+/// The codec of the video jobs of a kind, by its [name](Provider::kind); `None` for a kind that has none.
+pub fn video_codec(kind: &str) -> Option<Arc<dyn VideoProvider>> {
+    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    Some(match kind {
+        Kind::Gemini => Arc::new(VeoVideo),
+        Kind::Ark => Arc::new(ArkVideo),
+        Kind::MiniMax => Arc::new(MiniMaxVideo),
+        Kind::Kling => Arc::new(KlingVideo),
+        Kind::Echo => Arc::new(EchoVideo),
+        _ => return None,
+    })
 }
 
 /// A kind that configuration knows and that serves no route.

@@ -4,13 +4,16 @@
 //! a vendor never imports another.
 
 pub mod anthropic;
+pub mod ark;
 pub mod codec;
 pub mod echo;
 mod gallery;
 pub mod gemini;
 pub mod kind;
+pub mod kling;
 pub mod known;
 pub mod minimax;
 pub mod openai;
 pub mod registry;
 pub mod traits;
+pub mod video;

@@ -15,7 +15,7 @@ use crate::http::reply::error_event;
 
 use super::drain::Drain;
 use super::pump::Pump;
-use super::vendor::VendorBody;
+use crate::http::vendor::VendorBody;
 
 /// The body of a routed answer: what the codec makes of the vendor's bytes `B`.
 ///

@@ -15,17 +15,20 @@ use http_body::Body;
 use crate::base::error::{Code, Error, Origin};
 use crate::base::log;
 use crate::base::store_future::StoreFuture;
+use crate::domain::endpoint::Endpoint;
 use crate::http::body::{CallBody, ResponseBody};
 use crate::http::fetch::Fetch;
 use crate::http::headers::{ACCEL_BUFFERING, DROPPED, upstream_request_id};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
+use crate::jobs::{Creation, VideoJobs};
 use crate::provider::traits::Target;
 
 use super::body::RouteBody;
 use super::drain::Drain;
-use super::pump::{Pump, transport_failure};
-use super::vendor::VendorClient;
+use super::pump::Pump;
+use crate::http::vendor::transport_failure;
+use crate::http::vendor::{VendorBody, VendorClient};
 
 /// The longest error answer of a vendor that is read.
 const MAX_FAULT_BYTES: usize = 64 * 1024;
@@ -41,6 +44,37 @@ pub(super) struct Trip<C: VendorClient> {
     pub(super) headers: HeaderMap,
     pub(super) dropped: Vec<&'static str>,
     pub(super) drain: Option<Drain>,
+}
+
+/// A video job in the making.
+pub(super) struct Making {
+    pub(super) reply: ReplyTo,
+    pub(super) meter: Meter,
+    pub(super) endpoint: Endpoint,
+    pub(super) jobs: VideoJobs,
+    pub(super) creation: Creation,
+}
+
+impl Making {
+    fn poll_answer<RB: VendorBody>(&mut self, cx: &mut Context<'_>) -> Poll<Answer<RB>> {
+        let job = match ready!(self.creation.as_mut().poll(cx)) {
+            Ok(job) => job,
+            Err(error) => {
+                self.meter.fail(&error);
+                if error.origin() == Origin::Provider {
+                    log::vendor_failed(self.reply.request_id(), &error);
+                }
+                return Poll::Ready(self.reply.error(&error));
+            }
+        };
+        let (mut headers, object) = self.jobs.accepted(self.endpoint, &job);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut response = Response::new(ResponseBody::reply(object.to_string().into()));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        *response.headers_mut() = headers;
+        self.reply.stamp(&mut response);
+        Poll::Ready(response)
+    }
 }
 
 impl<C: VendorClient> Trip<C> {
@@ -61,6 +95,8 @@ pub struct RouteFuture<C: VendorClient> {
 
 enum Step<C: VendorClient> {
     Refused(ReplyTo, Error),
+    /// A video job is made; it goes on without this future.
+    Making(Box<Making>),
     /// The hold goes to disk before the vendor is called.
     Journal(StoreFuture<bool>, Option<Request<CallBody>>),
     Ready(Option<Request<CallBody>>),
@@ -81,6 +117,10 @@ impl<C: VendorClient> RouteFuture<C> {
     pub(super) fn refused(reply: ReplyTo, meter: Meter, error: Error) -> Self {
         meter.fail(&error);
         Self { trip: None, step: Step::Refused(reply, error) }
+    }
+
+    pub(super) fn making(making: Making) -> Self {
+        Self { trip: None, step: Step::Making(Box::new(making)) }
     }
 
     pub(super) fn new(trip: Trip<C>, request: Option<Request<CallBody>>) -> Self {
@@ -136,7 +176,7 @@ impl<C: VendorClient> RouteFuture<C> {
                         None => return Poll::Ready(Ok(self.answer(first))),
                     }
                 }
-                Step::Refused(..) | Step::Done => return Poll::Ready(Err(taken())),
+                Step::Refused(..) | Step::Making(_) | Step::Done => return Poll::Ready(Err(taken())),
             };
         }
     }
@@ -232,6 +272,9 @@ impl<C: VendorClient> Future for RouteFuture<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Step::Refused(reply, error) = &self.step {
             return Poll::Ready(Ok(reply.error(error)));
+        }
+        if let Step::Making(making) = &mut self.step {
+            return making.poll_answer(cx).map(Ok);
         }
         Poll::Ready(Ok(match ready!(self.poll_answer(cx)) {
             Ok(answer) => answer,

@@ -21,14 +21,13 @@ mod future;
 mod models;
 mod pump;
 mod service;
-mod vendor;
 
 #[cfg(test)]
 mod tests;
 
+pub use crate::http::vendor::{VendorBody, VendorClient};
 pub use body::RouteBody;
 pub use drain::Drain;
 pub use future::RouteFuture;
 pub use models::models_reply;
 pub use service::ProviderRouteService;
-pub use vendor::{VendorBody, VendorClient};

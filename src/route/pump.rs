@@ -1,6 +1,5 @@
 //! The pump: a vendor's body pushed through its decoder, and the meter kept informed.
 
-use std::error::Error as StdError;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,10 +12,8 @@ use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::http::body::CallBody;
 use crate::http::meter::Meter;
-use crate::http::timeout::TimedOut;
+use crate::http::vendor::{VendorBody, transport_failure};
 use crate::provider::traits::{Decoder, Output};
-
-use super::vendor::VendorBody;
 
 /// What is left of a vendor's answer, over all steps of an exchange.
 pub(super) struct Pump<B> {
@@ -180,23 +177,5 @@ impl Decoder for Failed {
 
     fn finish(&mut self, _: &mut Output) -> Result<(), Error> {
         self.0.take().map_or(Ok(()), Err)
-    }
-}
-
-/// What a client's error means. Its text stays here: it may hold addresses.
-pub(super) fn transport_failure(error: &(dyn StdError + 'static)) -> Error {
-    match TimedOut::in_chain(error) {
-        Some(TimedOut::Idle) => Error::provider(
-            Code::ProviderTimeout,
-            "The vendor's answer stopped coming. Try again, or name another model.",
-        ),
-        Some(_) => Error::provider(
-            Code::ProviderTimeout,
-            "The vendor did not answer in time. Try again, or name another model.",
-        ),
-        None => Error::provider(
-            Code::ProviderError,
-            "The connection to the vendor failed. Try again, or name another model.",
-        ),
     }
 }

@@ -9,18 +9,21 @@ use tower_service::Service;
 
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Code, Error};
+use crate::domain::caller::Caller;
+use crate::domain::modality::Modality;
 use crate::http::body::ResponseBody;
 use crate::http::call::Call;
 use crate::http::meter::{Meter, Routed};
 use crate::http::reply::ReplyTo;
+use crate::jobs::VideoJobs;
 use crate::provider::registry::Registry;
 use crate::provider::traits::{Exchange, Target};
 
 use super::body::RouteBody;
 use super::drain::Drain;
-use super::future::{RouteFuture, Trip};
+use super::future::{Making, RouteFuture, Trip};
 use super::pump::Pump;
-use super::vendor::VendorClient;
+use crate::http::vendor::VendorClient;
 
 /// Sends each call to the vendor of the model that it names, through the HTTP client `C`.
 ///
@@ -31,12 +34,13 @@ pub struct ProviderRouteService<C> {
     client: C,
     clock: Arc<dyn Clock>,
     drain: Option<Drain>,
+    jobs: Option<VideoJobs>,
 }
 
 impl<C> ProviderRouteService<C> {
     /// Routes to the models of `registry` through `client`.
     pub fn new(registry: Registry, client: C) -> Self {
-        Self { registry, client, clock: Arc::new(SystemClock::new()), drain: None }
+        Self { registry, client, clock: Arc::new(SystemClock::new()), drain: None, jobs: None }
     }
 
     /// Takes the time of the first byte from `clock`.
@@ -51,6 +55,26 @@ impl<C> ProviderRouteService<C> {
     pub fn drain(mut self, drain: Drain) -> Self {
         self.drain = Some(drain);
         self
+    }
+
+    /// Makes video jobs here. Without it, video routes are not available.
+    #[must_use]
+    pub fn videos(mut self, jobs: VideoJobs) -> Self {
+        self.jobs = Some(jobs);
+        self
+    }
+
+    /// The making of a video job, where that is what is asked for.
+    fn making<B>(&self, reply: &ReplyTo, meter: &Meter, request: &Request<B>) -> Option<Making> {
+        let extensions = request.extensions();
+        let (jobs, call) = (self.jobs.as_ref()?, extensions.get::<Call>()?);
+        if call.endpoint().modality() != Modality::Video {
+            return None;
+        }
+        let caller = extensions.get::<Caller>().cloned();
+        let creation = jobs.create(call.clone(), caller, meter.clone(), request.headers());
+        let (reply, meter, jobs) = (reply.clone(), meter.clone(), jobs.clone());
+        Some(Making { reply, meter, endpoint: call.endpoint(), jobs, creation })
     }
 
     /// Everything up to the vendor's request; an error is a refusal.
@@ -94,6 +118,9 @@ impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
         let reply = ReplyTo::of(&mut request);
         let extensions = request.extensions();
         let meter = extensions.get::<Meter>().cloned().unwrap_or_else(|| Meter::new(Default::default()));
+        if let Some(making) = self.making(&reply, &meter, &request) {
+            return RouteFuture::making(making);
+        }
         match self.encode(extensions.get::<Call>(), &meter) {
             Err(error) => RouteFuture::refused(reply, meter, error),
             Ok((target, exchange)) => RouteFuture::new(

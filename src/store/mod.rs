@@ -7,6 +7,7 @@ pub mod error;
 pub mod grant;
 #[cfg(feature = "_tokio")]
 pub mod guarded;
+pub mod jobs;
 #[cfg(feature = "postgres")]
 mod kept;
 pub mod keys;
@@ -26,3 +27,4 @@ pub mod sqlite;
 pub mod tables;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod unclaimed;
+pub mod webhooks;

@@ -1,4 +1,4 @@
-//! Base64 with the standard alphabet and padding.
+//! Base64: with the standard alphabet and padding, and the URL-safe one without.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -57,14 +57,46 @@ fn three(bytes: &[u8], out: &mut Vec<u8>) {
     }));
 }
 
+/// `bytes` in base64 as it may stand in a URL: `-` and `_`, no padding.
+pub fn encode_url(bytes: &[u8]) -> String {
+    encode(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
+}
+
+/// What [`encode`] made of some bytes; padding may be left out. `None` where `text` is no base64.
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    let bare = text.trim_end_matches('=');
+    if bare.len() % 4 == 1 || text.len() - bare.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(bare.len() / 4 * 3 + 2);
+    for four in bare.as_bytes().chunks(4) {
+        let mut bits = 0u32;
+        for byte in four {
+            bits = bits << 6 | ALPHABET.iter().position(|known| known == byte)? as u32;
+        }
+        bits <<= 6 * (4 - four.len());
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..four.len()]);
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_vectors_of_rfc_4648_hold() {
-        let encoded = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| encode(text.as_bytes()));
+        let plain = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
+        let encoded = plain.map(|text| encode(text.as_bytes()));
         assert_eq!(encoded, ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]);
+        for (text, encoded) in plain.iter().zip(&encoded) {
+            assert_eq!(decode(encoded).as_deref(), Some(text.as_bytes()));
+            assert_eq!(decode(encoded.trim_end_matches('=')).as_deref(), Some(text.as_bytes()));
+        }
+        assert_eq!(encode_url(&[0xfb, 0xff]), "-_8");
+        for bad in ["Z", "Zg===", "Z-==", "ü"] {
+            assert_eq!(decode(bad), None, "{bad}");
+        }
     }
 
     #[test]

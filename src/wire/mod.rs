@@ -18,6 +18,7 @@ mod scan;
 pub mod scrub;
 pub mod splice;
 pub mod sse;
+pub mod standard_webhooks;
 pub(crate) mod text;
 mod utf8;
 pub mod vendor_error;

@@ -4,6 +4,7 @@ mod fakes;
 mod keys;
 mod limits;
 mod reports;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,10 @@ use crate::http::body::CallBody;
 use crate::store::keys::KeyAdmin as _;
 use crate::store::ledger::{GroupBy, RecordFilter};
 use crate::store::memory::audit::MemoryAudit;
+use crate::store::memory::jobs::MemoryJobs;
 use crate::store::memory::keys::MemoryKeys;
+use crate::store::memory::webhooks::MemoryEndpoints;
+
 use fakes::{Alerts, Ledger, Limits, Quota};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -37,6 +41,7 @@ struct World {
     ledger: Arc<Ledger>,
     limits: Arc<Limits>,
     book: Arc<LimitBook>,
+    outbox: Arc<MemoryJobs>,
 }
 
 impl World {
@@ -49,6 +54,7 @@ impl World {
             (Arc::new(MemoryKeys::new()), Arc::new(Ledger::default()), Arc::new(Limits::default()));
         let file = Limit { source: LimitSource::Config, ..Limit::new(limit_key("project:acme/site"), 5) };
         let book = Arc::new(LimitBook::new([file]).unwrap());
+        let outbox = Arc::new(MemoryJobs::new());
         let stores = AdminStores {
             keys: keys.clone(),
             limits: limits.clone(),
@@ -57,9 +63,11 @@ impl World {
             usage: ledger.clone(),
             alerts: Arc::new(Alerts),
             audit: Arc::new(MemoryAudit::new()),
+            endpoints: Arc::new(MemoryEndpoints::new()),
+            outbox: outbox.clone(),
         };
         let admin = AdminService::new(Secret::from(token), stores, Arc::new(ManualClock::at(NOW)));
-        Self { admin, keys, ledger, limits, book }
+        Self { admin, keys, ledger, limits, book, outbox }
     }
 
     /// What the holder of the admin token is answered.

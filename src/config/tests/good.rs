@@ -1,5 +1,7 @@
 //! What files and environments become.
 
+use crate::domain::webhook::EventKind;
+use crate::jobs::OnUnknown;
 use std::time::Duration;
 
 use super::super::*;
@@ -37,7 +39,7 @@ fn the_sample_is_read_in_full() {
     let hook = &config.webhooks[0];
     assert_eq!(hook.url, "https://example.com/hook?a=b");
     assert_eq!(hook.secrets.iter().map(|s| s.expose()).collect::<Vec<_>>(), ["whsec_bmV3", "whsec_b2xk"]);
-    assert_eq!(hook.events, ["video.generation.completed", "usage.alert.triggered"]);
+    assert_eq!(hook.events, [EventKind::Completed, EventKind::Alert]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::wire::images::{Form, ImageRequest};
 use super::{Answer, CREATED};
 
 /// The picture's sides, in pixels.
-const SIDE: u8 = 64;
+pub(super) const SIDE: u8 = 64;
 
 /// Pictures at once.
 const MAX_N: u64 = 10;
@@ -37,7 +37,7 @@ pub(super) fn answer(call: &Call) -> Result<Answer, Error> {
 }
 
 /// A gradient from one colour of the hash to another.
-fn png(prompt: &[u8], index: u64) -> Vec<u8> {
+pub(super) fn png(prompt: &[u8], index: u64) -> Vec<u8> {
     let hash = Sha256::digest([prompt, &index.to_le_bytes()].concat());
     let mut pixels = Vec::new();
     for y in 0..SIDE {

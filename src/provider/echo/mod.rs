@@ -6,8 +6,10 @@
 mod audio;
 mod demo;
 mod embeddings;
+mod film;
 mod image;
 mod text;
+mod video;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ use crate::http::call::Call;
 use super::traits::{Decoder, Exchange, Output, Provider, Target};
 
 pub use demo::demo_models;
+pub use video::EchoVideo;
 
 /// The `created` of every answer: a codec has no clock, and the same request has the same answer.
 const CREATED: u64 = 1_700_000_000;

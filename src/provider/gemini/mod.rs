@@ -68,6 +68,7 @@ mod logprobs;
 mod request;
 mod schema;
 mod stream;
+mod video;
 mod whole;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -79,6 +80,8 @@ use crate::http::body::CallBody;
 use crate::http::call::Call;
 
 use super::traits::{Credential, Decoder, Exchange, Provider, Target};
+
+pub use video::VeoVideo;
 
 /// The key's header. The query's `?key=` would end up in logs.
 const API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");

@@ -30,6 +30,9 @@ mod fault;
 mod image;
 mod sound;
 mod speech;
+mod video;
+mod video2;
+mod video_fault;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +46,8 @@ use crate::http::body::CallBody;
 use crate::http::call::Call;
 
 use super::traits::{Credential, Exchange, Provider, Target};
+
+pub use video::MiniMaxVideo;
 
 /// The codec of kind `minimax`.
 ///

@@ -2,8 +2,10 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod jobs;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod quota;
 mod rollup;
+pub mod webhooks;

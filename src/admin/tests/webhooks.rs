@@ -1,0 +1,54 @@
+//! Webhook endpoints and deliveries.
+
+use serde_json::json;
+
+use super::{World, code, text};
+use crate::store::contract::jobs::sample_delivery;
+use crate::store::jobs::Outbox;
+
+#[test]
+fn an_endpoint_shows_its_secret_once_and_its_deletion_shows_its_last_state() {
+    let world = World::new();
+    let asked = json!({ "workspace": "acme", "url": "https://example.com/hook", "events": ["usage.alert.triggered"] });
+    let (status, made) = world.ask("POST", "/webhooks", asked);
+    assert_eq!((status, &made["events"]), (201, &json!(["usage.alert.triggered"])));
+    assert!(text(&made["secret"]).starts_with("whsec_"));
+    let (_, list) = world.get("/webhooks");
+    assert_eq!((&list["data"][0]["id"], &list["data"][0]["secret"]), (&made["id"], &json!(null)));
+    let path = format!("/webhooks/{}", text(&made["id"]));
+    let (status, gone) = world.ask("DELETE", &path, json!(null));
+    assert_eq!((status, &gone["url"]), (200, &json!("https://example.com/hook")));
+    assert_eq!(world.ask("DELETE", &path, json!(null)).0, 404);
+    let (_, audit) = world.get("/audit");
+    let actions: Vec<_> = audit["data"].as_array().unwrap().iter().map(|entry| text(&entry["action"])).collect();
+    assert_eq!(actions, ["webhook.delete", "webhook.create"]);
+    assert!(!audit.to_string().contains("whsec_"));
+}
+
+#[test]
+fn a_url_into_a_private_network_is_refused_unless_that_is_allowed() {
+    let world = World::new();
+    for url in ["https://10.0.0.1/", "https://localhost/", "http://example.com/", "https://[::1]/", "no url"] {
+        let answer = world.ask("POST", "/webhooks", json!({ "workspace": "acme", "url": url }));
+        assert_eq!(code(&answer), (400, "invalid_parameter"), "{url}");
+        assert_eq!(answer.1["error"]["param"], "url");
+    }
+    let inside = json!({ "workspace": "acme", "url": "http://127.0.0.1:9000/", "allow_private": true });
+    assert_eq!(world.ask("POST", "/webhooks", inside).0, 201);
+    let unknown = json!({ "workspace": "acme", "url": "https://example.com/", "events": ["video.started"] });
+    assert_eq!(code(&world.ask("POST", "/webhooks", unknown)), (400, "invalid_parameter"));
+}
+
+#[test]
+fn deliveries_are_listed_and_sent_again_on_demand() {
+    let world = World::new();
+    let delivery = sample_delivery("whk_1");
+    tokio_test::block_on(world.outbox.push(vec![delivery.clone()])).unwrap();
+    let (_, list) = world.get("/webhooks/deliveries?status=pending");
+    assert_eq!((&list["data"][0]["id"], &list["data"][0]["status"]), (&json!(delivery.id), &json!("pending")));
+    let path = format!("/webhooks/deliveries/{}/redeliver", delivery.id);
+    let (status, again) = world.ask("POST", &path, json!(null));
+    assert_eq!((status, &again["event_id"]), (200, &json!(delivery.event_id)));
+    assert_eq!(world.ask("POST", "/webhooks/deliveries/dlv_none/redeliver", json!(null)).0, 404);
+    assert_eq!(code(&world.get("/webhooks/deliveries?status=lost")), (400, "invalid_parameter"));
+}

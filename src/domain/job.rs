@@ -1,0 +1,347 @@
+//! A video job: created, followed, ended once, settled once.
+//!
+//! States only move forward, and the three steps that cost money happen in an order that survives a crash between any
+//! two: the job is stored before the vendor is called, ends by compare-and-set on its version, and stays due until its
+//! settlement is booked.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Timestamp;
+use crate::base::money::Money;
+
+use super::caller::Home;
+use super::price::{Options, Price};
+use super::record::{Outcome, UsageRecord};
+use super::usage::Usage;
+use super::video::Order;
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the words of the API")]
+pub enum JobState {
+    Queued,
+    InProgress,
+    Completed,
+    Failed,
+    Cancelled,
+    Expired,
+}
+
+impl JobState {
+    /// The word for it in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Whether nothing can follow.
+    pub const fn is_terminal(self) -> bool {
+        !matches!(self, Self::Queued | Self::InProgress)
+    }
+}
+
+impl std::str::FromStr for JobState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Queued, Self::InProgress, Self::Completed, Self::Failed, Self::Cancelled, Self::Expired]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| "use queued, in_progress, completed, failed, cancelled or expired".to_owned())
+    }
+}
+
+/// A finished video as its vendor names it. Never shown to callers: they are given the gateway's own content URL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "what the vendor told")]
+pub struct Video {
+    /// The vendor's file id or link, in the codec's own terms.
+    pub source: Arc<str>,
+    pub width: Option<u64>,
+    pub height: Option<u64>,
+    /// When the vendor drops it; `None` = not known.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Why a job did not complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "a stable code and its text")]
+pub struct JobError {
+    pub code: Arc<str>,
+    pub kind: Arc<str>,
+    pub message: Arc<str>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// Done: what there is to fetch, and what it used.
+    Completed(Vec<Video>, Usage),
+    /// The vendor said no.
+    Failed(JobError),
+    /// Given up at the caller's word.
+    Cancelled,
+    /// The vendor dropped it.
+    Expired(JobError),
+    /// The deadline passed, or the create was lost: what became of it at the vendor is not known.
+    Unknown(JobState, JobError),
+}
+
+/// What a terminal job comes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the fields of a record that are known at the end")]
+pub struct Settlement {
+    pub outcome: Outcome,
+    pub usage: Usage,
+    pub estimated: bool,
+    pub cost: Money,
+}
+
+/// A create that may be asked for twice: the caller's key, and the body that it was first used with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "a key and a hash")]
+pub struct Idempotency {
+    pub key: Arc<str>,
+    /// SHA-256 of the path and the body, in base62.
+    pub body: Arc<str>,
+}
+
+/// A video job. Holds no prompt, no picture and no credential.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "documented where the name does not say it")]
+pub struct Job {
+    pub id: Arc<str>,
+    /// Grows with every change; what compare-and-set compares.
+    pub version: u64,
+    pub state: JobState,
+    /// Percent; never falls.
+    pub progress: u8,
+    pub home: Home,
+    pub key_id: Arc<str>,
+    pub model: Arc<str>,
+    pub provider: Arc<str>,
+    pub order: Order,
+    pub warnings: Vec<String>,
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Where this one job's events go beside the workspace's endpoints.
+    pub webhook_url: Option<Arc<str>>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
+    /// Past this it is expired.
+    pub deadline: Timestamp,
+    /// When the driver looks at it next; a lease moves it ahead. `None` = never again.
+    pub due_at: Option<Timestamp>,
+    /// How often the vendor was asked, for the pace.
+    pub polls: u32,
+    /// How often in a row the vendor did not know the job.
+    pub misses: u8,
+    /// The vendor's own name of the job; `None` while it is being created.
+    pub handle: Option<Arc<str>>,
+    /// The unguessable part of the vendor's callback URL.
+    pub callback: Option<Arc<str>>,
+    /// Frozen when the job was made.
+    pub price: Price,
+    pub price_options: Options,
+    /// The open usage record, completed at the end.
+    pub record: Option<UsageRecord>,
+    pub idempotency: Option<Idempotency>,
+    pub videos: Vec<Video>,
+    pub error: Option<JobError>,
+    pub usage: Usage,
+    pub cost: Money,
+    /// Its fate at the vendor is not known; usage and cost are by rule.
+    pub estimated: bool,
+    /// The settlement is booked.
+    pub settled: bool,
+}
+
+impl Job {
+    /// A queued job at its very beginning, free of charge until a price is set; due at once, with no time until its deadline.
+    pub fn new(id: Arc<str>, home: Home, key_id: Arc<str>, model: Arc<str>, order: Order, now: Timestamp) -> Self {
+        Self {
+            id,
+            version: 0,
+            state: JobState::Queued,
+            progress: 0,
+            home,
+            key_id,
+            model,
+            provider: Arc::default(),
+            order,
+            warnings: Vec::new(),
+            metadata: None,
+            webhook_url: None,
+            created_at: now,
+            started_at: None,
+            completed_at: None,
+            deadline: now,
+            due_at: Some(now),
+            polls: 0,
+            misses: 0,
+            handle: None,
+            callback: None,
+            price: Price::Free,
+            price_options: Options::default(),
+            record: None,
+            idempotency: None,
+            videos: Vec::new(),
+            error: None,
+            usage: Usage::NONE,
+            cost: Money::ZERO,
+            estimated: false,
+            settled: false,
+        }
+    }
+
+    /// Notes what the vendor says of a running job. Neither state nor progress ever falls back; `true` when anything changed.
+    pub fn advance(&mut self, running: bool, progress: Option<u8>, now: Timestamp) -> bool {
+        if self.state.is_terminal() {
+            return false;
+        }
+        let before = (self.state, self.progress);
+        if running && self.state == JobState::Queued {
+            self.state = JobState::InProgress;
+            self.started_at = Some(now);
+        }
+        if self.state == JobState::InProgress {
+            self.progress = self.progress.max(progress.unwrap_or(0).min(95));
+        }
+        before != (self.state, self.progress)
+    }
+
+    /// Ends the job; `false` when it had ended before. `charge` is what the operator wants of an unknown fate.
+    pub fn end(&mut self, ending: Ending, charge: bool, now: Timestamp) -> bool {
+        if self.state.is_terminal() {
+            return false;
+        }
+        let (state, error) = match ending {
+            Ending::Completed(videos, usage) => {
+                (self.videos, self.usage, self.progress) = (videos, usage, 100);
+                (JobState::Completed, None)
+            }
+            Ending::Failed(error) => (JobState::Failed, Some(error)),
+            Ending::Cancelled => (JobState::Cancelled, None),
+            Ending::Expired(error) => (JobState::Expired, Some(error)),
+            Ending::Unknown(state, error) => {
+                self.estimated = true;
+                self.usage = if charge { self.asked() } else { Usage::NONE };
+                (state, Some(error))
+            }
+        };
+        self.cost = match self.usage == Usage::NONE {
+            true => Money::ZERO,
+            false => self.price.cost(&self.usage, &self.price_options).unwrap_or_default(),
+        };
+        self.state = state;
+        self.error = error;
+        self.completed_at = Some(now);
+        // Due at once and until it is settled, so that a crash in between loses nothing.
+        self.due_at = Some(now);
+        true
+    }
+
+    /// What the order comes to when the vendor does not count for itself.
+    pub fn asked(&self) -> Usage {
+        Usage { video_seconds: self.order.duration, videos: 1, ..Usage::NONE }
+    }
+
+    /// What a terminal job comes to; `None` while it runs.
+    pub fn settlement(&self) -> Option<Settlement> {
+        let outcome = match self.state {
+            JobState::Queued | JobState::InProgress => return None,
+            JobState::Completed => Outcome::Completed,
+            JobState::Cancelled => Outcome::ClientClosed,
+            JobState::Failed | JobState::Expired => Outcome::ProviderFailed,
+        };
+        Some(Settlement { outcome, usage: self.usage, estimated: self.estimated, cost: self.cost })
+    }
+
+    /// The completed record of a terminal job.
+    pub fn closed_record(&self) -> Option<UsageRecord> {
+        let (record, end) = (self.record.as_ref()?, self.settlement()?);
+        let took = self.completed_at.unwrap_or(self.created_at).since(record.time).as_millis();
+        Some(UsageRecord {
+            outcome: Some(end.outcome),
+            code: self.error.as_ref().map(|error| Arc::clone(&error.code)),
+            latency_ms: Some(u64::try_from(took).unwrap_or(u64::MAX)),
+            usage: end.usage,
+            estimated: end.estimated,
+            cost: end.cost,
+            held: None,
+            ..record.clone()
+        })
+    }
+
+    /// Whether the vendor's files are past their time.
+    pub fn is_content_gone(&self, index: usize, now: Timestamp) -> bool {
+        self.videos.get(index).and_then(|video| video.expires_at).is_some_and(|end| now >= end)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::base::money::Rate;
+    use crate::domain::name::Name;
+    use crate::domain::price::Rates;
+
+    pub(crate) fn job(id: &str) -> Job {
+        let name = |text| Name::new(text).unwrap();
+        let home = Home { workspace: name("acme"), project: name("site"), team: None, environment: None };
+        let order = Order { duration: 6, resolution: "720p".into(), ..Order::default() };
+        let price = Price::flat(Rates { per_video_second: Rate::per_unit("0.40").ok(), ..Rates::default() });
+        let job = Job::new(id.into(), home, "key".into(), "m".into(), order, Timestamp::from_secs(100));
+        Job { price, ..job }
+    }
+
+    fn lost() -> JobError {
+        JobError { code: "provider_timeout".into(), kind: "api_error".into(), message: "lost".into() }
+    }
+
+    #[test]
+    fn state_and_progress_never_fall_back() {
+        let (mut job, now) = (job("j"), Timestamp::from_secs(101));
+        assert!(job.advance(true, Some(40), now));
+        assert!(!job.advance(false, Some(10), now));
+        assert_eq!((job.state, job.progress), (JobState::InProgress, 40));
+        assert!(job.advance(true, Some(100), now));
+        assert_eq!(job.progress, 95, "a hundred is for the end");
+    }
+
+    #[test]
+    fn a_job_ends_once_at_its_frozen_price() {
+        let (mut job, now) = (job("j"), Timestamp::from_secs(160));
+        assert!(job.end(Ending::Completed(Vec::new(), job.asked()), false, now));
+        assert!(!job.end(Ending::Failed(lost()), false, now) && !job.advance(true, None, now));
+        let end = job.settlement().unwrap();
+        assert_eq!((end.outcome, end.cost, end.estimated), (Outcome::Completed, "2.40".parse().unwrap(), false));
+    }
+
+    #[test]
+    fn an_unknown_fate_is_marked_and_charged_by_rule_alone() {
+        for (charge, cost) in [(false, "0"), (true, "2.40")] {
+            let mut job = job("j");
+            job.end(Ending::Unknown(JobState::Expired, lost()), charge, Timestamp::from_secs(2_000));
+            let end = job.settlement().unwrap();
+            assert_eq!((end.estimated, end.cost, end.outcome), (true, cost.parse().unwrap(), Outcome::ProviderFailed));
+        }
+    }
+
+    #[test]
+    fn a_job_is_the_same_after_it_was_stored() {
+        let job = job("j");
+        let text = serde_json::to_string(&job).unwrap();
+        assert!(text.len() < 2_048);
+        assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
+    }
+}

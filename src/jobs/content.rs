@@ -1,0 +1,200 @@
+//! A finished video's bytes, streamed from the vendor: its address and its credential stay here.
+
+use std::sync::Arc;
+
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, IF_RANGE,
+    LAST_MODIFIED, LOCATION, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+
+use crate::base::error::{Code, Error};
+use crate::domain::job::{Job, JobState};
+use crate::http::body::CallBody;
+use crate::http::dial::{PublicOnly, refusal};
+use crate::http::vendor::{AnyBody, transport_failure};
+use crate::provider::traits::Target;
+use crate::provider::video::{Content, Link, VideoProvider};
+
+use super::body::JobBody;
+use super::{ASK, VideoJobs};
+
+/// How many redirects are followed.
+const REDIRECTS: usize = 3;
+
+impl VideoJobs {
+    /// The bytes of one of the job's videos.
+    pub(super) async fn content(&self, job: Job, index: usize, asked: &HeaderMap) -> Result<Response<JobBody>, Error> {
+        if job.state != JobState::Completed {
+            let message = match job.state.is_terminal() {
+                true => "This job has no video: it did not complete. Its `error` says why.",
+                false => "The video is not ready: read the job until its status is completed.",
+            };
+            return Err(Error::new(Code::VideoNotReady, message));
+        }
+        let Some(video) = job.videos.get(index) else {
+            return Err(Error::new(Code::InvalidParameter, "The job has no video of this index.").param("index"));
+        };
+        if job.is_content_gone(index, self.now()) {
+            return Err(expired());
+        }
+        let (target, codec) = self.vendor(&job.model).ok_or_else(|| {
+            Error::new(Code::ProviderModelUnavailable, "This job's model is not registered any more.")
+        })?;
+        let link = match codec.content(video, &target, self.now())? {
+            Content::Here(bytes) => return Ok(named(&job, Response::new(JobBody::whole(bytes)))),
+            Content::At(link) => link,
+            Content::Ask(request) => {
+                let answer = self.ask(Some(request), ASK).await.map_err(|error| transport_failure(&*error))?;
+                let answer = answer.ok_or_else(|| {
+                    Error::provider(Code::ProviderTimeout, "The provider did not answer in time. Try again.")
+                })?;
+                codec.link(&answer)?
+            }
+        };
+        let response = self.fetch(link, &target, &*codec, asked).await?;
+        Ok(named(&job, response))
+    }
+
+    async fn fetch(
+        &self,
+        mut link: Link,
+        target: &Arc<Target>,
+        codec: &dyn VideoProvider,
+        asked: &HeaderMap,
+    ) -> Result<Response<JobBody>, Error> {
+        for _ in 0..=REDIRECTS {
+            let request = request(&link, target, codec, asked)?;
+            let response = self.0.client.send(request).await.map_err(|error| transport_failure(&*error))?;
+            if !response.status().is_redirection() {
+                return answer(response);
+            }
+            let next = response.headers().get(LOCATION).and_then(|to| follow(&link.url, to));
+            // The credential is for the vendor's own address alone.
+            link = Link { url: next.ok_or_else(not_allowed)?, header: None };
+        }
+        Err(not_allowed())
+    }
+}
+
+/// The request to a link whose host is an allowed one.
+fn request(
+    link: &Link,
+    target: &Target,
+    codec: &dyn VideoProvider,
+    asked: &HeaderMap,
+) -> Result<Request<CallBody>, Error> {
+    let is_listed = listed(&link.url, &target.content_hosts);
+    let is_own = || codec.content_hosts().iter().any(|pattern| matches(pattern, link.url.host().unwrap_or_default()));
+    if !(is_listed || is_own()) || refusal(&link.url, is_listed).is_some() {
+        return Err(not_allowed());
+    }
+    let mut request = Request::new(CallBody::empty());
+    *request.uri_mut() = link.url.clone();
+    let headers = request.headers_mut();
+    for name in [RANGE, IF_RANGE] {
+        if let Some(value) = asked.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    if let Some((name, value)) = link.header.clone().filter(|(name, _)| *name != HOST) {
+        headers.insert(name, value);
+    }
+    request.extensions_mut().insert(target.timeouts);
+    if !is_listed {
+        request.extensions_mut().insert(PublicOnly);
+    }
+    Ok(request)
+}
+
+/// Whether the operator has named this host, or this host and port. A host alone stands for any port.
+fn listed(url: &Uri, hosts: &[String]) -> bool {
+    let Some(authority) = url.authority() else { return false };
+    hosts
+        .iter()
+        .any(|host| host.eq_ignore_ascii_case(authority.as_str()) || host.eq_ignore_ascii_case(authority.host()))
+}
+
+/// `*.example.com` is all below it.
+fn matches(pattern: &str, host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    match pattern.strip_prefix('*') {
+        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+        None => host == pattern,
+    }
+}
+
+/// Where a redirect leads.
+fn follow(from: &Uri, to: &HeaderValue) -> Option<Uri> {
+    let to = to.to_str().ok()?;
+    if to.starts_with('/') && !to.starts_with("//") {
+        return format!("{}://{}{to}", from.scheme_str()?, from.authority()?).parse().ok();
+    }
+    to.parse().ok().filter(|url: &Uri| url.scheme().is_some())
+}
+
+/// The vendor's answer, with what of its head concerns the bytes.
+fn answer(response: Response<AnyBody>) -> Result<Response<JobBody>, Error> {
+    let (head, body) = response.into_parts();
+    match head.status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {}
+        StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => return Err(expired()),
+        _ => return Err(Error::provider(Code::ProviderError, "The provider did not give out the video. Try again.")),
+    }
+    let mut passed = Response::new(JobBody::stream(body));
+    *passed.status_mut() = head.status;
+    for name in [CONTENT_TYPE, CONTENT_LENGTH, CONTENT_RANGE, ACCEPT_RANGES, ETAG, LAST_MODIFIED] {
+        if let Some(value) = head.headers.get(&name) {
+            passed.headers_mut().insert(name, value.clone());
+        }
+    }
+    Ok(passed)
+}
+
+/// What a browser should know of the file.
+fn named(job: &Job, mut response: Response<JobBody>) -> Response<JobBody> {
+    let headers = response.headers_mut();
+    let is_video = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"video/"));
+    if !is_video {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("video/mp4"));
+    }
+    if let Ok(name) = HeaderValue::from_str(&format!("inline; filename=\"{}.mp4\"", job.id)) {
+        headers.insert(CONTENT_DISPOSITION, name);
+    }
+    response
+}
+
+fn expired() -> Error {
+    Error::new(Code::VideoExpired, "The vendor keeps videos for a while only, and this one is gone: order it anew.")
+}
+
+fn not_allowed() -> Error {
+    Error::provider(
+        Code::ProviderError,
+        "The provider's link leads to a host that this gateway does not fetch from; its operator names such hosts in content_hosts.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_match_whole_or_below_a_star() {
+        assert!(matches("*.volces.com", "a.b.volces.com") && matches("*.volces.com", "A.VOLCES.COM"));
+        assert!(!matches("*.volces.com", "volces.com") && !matches("*.volces.com", "evilvolces.com"));
+        assert!(matches("x.example", "x.example") && !matches("x.example", "y.x.example"));
+        let url: Uri = "http://127.0.0.1:9000/v.mp4".parse().unwrap();
+        assert!(listed(&url, &["127.0.0.1:9000".into()]) && listed(&url, &["127.0.0.1".into()]));
+        assert!(!listed(&url, &["127.0.0.1:9001".into()]));
+    }
+
+    #[test]
+    fn a_redirect_is_followed_to_an_absolute_url_or_on_the_same_host() {
+        let from: Uri = "https://a.example/x".parse().unwrap();
+        let to = |text: &'static str| follow(&from, &HeaderValue::from_static(text)).map(|url| url.to_string());
+        assert_eq!(to("/y").as_deref(), Some("https://a.example/y"));
+        assert_eq!(to("https://b.example/y").as_deref(), Some("https://b.example/y"));
+        assert_eq!((to("//b.example/y"), to("y")), (None, None));
+    }
+}

@@ -1,0 +1,7 @@
+//! Kling: video.
+
+mod fault;
+mod jwt;
+mod video;
+
+pub use video::KlingVideo;

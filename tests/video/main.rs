@@ -1,0 +1,7 @@
+//! Video jobs from create to downloaded bytes and a verified webhook, through the whole gateway.
+
+mod life;
+mod money;
+mod vendors;
+mod webhooks;
+mod world;
