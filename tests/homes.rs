@@ -6,6 +6,9 @@ mod axum_app;
 #[path = "../examples/hyper_service.rs"]
 #[allow(dead_code, reason = "its `main` is the example's")]
 mod hyper_service;
+#[path = "../examples/picture_and_voice.rs"]
+#[allow(dead_code, reason = "its `main` is the example's")]
+mod picture_and_voice;
 #[path = "../examples/tonic_service.rs"]
 #[allow(dead_code, reason = "its `main` is the example's")]
 mod tonic_service;
@@ -128,4 +131,14 @@ async fn a_grpc_service_is_governed_with_statuses_and_trailers_that_a_grpc_clien
     let seen: Vec<_> = records(&*ledger).await.iter().map(|r| (r.outcome.unwrap(), r.usage.characters)).collect();
     let done = |characters| (Outcome::Completed, characters);
     assert_eq!(seen, [done(2), done(0), done(5), (Outcome::Failed, 7), done(4), (Outcome::Refused, 0)]);
+}
+
+#[tokio::test]
+async fn a_picture_is_made_and_a_text_read_aloud() {
+    let picture = picture_and_voice::picture("demo-image", "a street").await.unwrap();
+    assert!(picture.starts_with(b"\x89PNG"));
+    let voice = picture_and_voice::voice("demo-tts", "good morning").await.unwrap();
+    assert!(voice.starts_with(b"RIFF"));
+    let refused = picture_and_voice::picture("demo-image", "").await.unwrap_err();
+    assert!(refused.to_string().contains("prompt"), "{refused}");
 }

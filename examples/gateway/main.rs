@@ -25,6 +25,9 @@ use tokio::net::TcpListener;
 use args::{Args, Command};
 use server::Signals;
 
+/// How long the last writes may take.
+const FLUSH: Duration = Duration::from_secs(10);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -68,7 +71,7 @@ async fn run(args: Args) -> Result<(), String> {
     };
 
     let closing = Closing::default();
-    let assembled = config.gateway(stores, HyperClient::new(), TokioHost, clock).await;
+    let assembled = config.gateway(stores.clone(), HyperClient::new(), TokioHost, clock).await;
     let (builder, jobs, webhooks) = assembled.map_err(|e| e.to_string())?;
     tokio::spawn(jobs.drive());
     tokio::spawn(webhooks.drive());
@@ -86,6 +89,8 @@ async fn run(args: Args) -> Result<(), String> {
         demo::welcome(address, &key);
     }
     server::serve(listener, gateway, signals, closing, config.gateway.shutdown_grace).await;
+    // A database that is gone must not keep the process.
+    let _ = tokio::time::timeout(FLUSH, stores.flush()).await;
     Ok(())
 }
 

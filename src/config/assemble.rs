@@ -69,6 +69,8 @@ pub struct Stores {
     /// Tells of limits that other instances set.
     #[cfg(feature = "postgres")]
     shared: Option<Arc<PostgresStore>>,
+    #[cfg(feature = "redis")]
+    counters: Option<Arc<RedisQuota>>,
 }
 
 impl Stores {
@@ -92,6 +94,8 @@ impl Stores {
             endpoints: Arc::new(MemoryEndpoints::new()),
             #[cfg(feature = "postgres")]
             shared: None,
+            #[cfg(feature = "redis")]
+            counters: None,
         }
     }
 }
@@ -119,6 +123,8 @@ impl Stores {
             endpoints: Arc::new(MemoryEndpoints::new()),
             #[cfg(feature = "postgres")]
             shared: None,
+            #[cfg(feature = "redis")]
+            counters: None,
         }
     }
 }
@@ -143,6 +149,8 @@ impl Stores {
             outbox: jobs,
             endpoints: Arc::new(MemoryEndpoints::new()),
             shared: Some(store),
+            #[cfg(feature = "redis")]
+            counters: None,
         }
     }
 }
@@ -152,7 +160,23 @@ impl Stores {
     /// The same stores with their counters in Redis at `url`, shared by all instances on it.
     pub async fn with_redis(self, url: &str) -> Result<Self, StoreError> {
         let quota = RedisQuota::connect(url, Arc::clone(&self.usage)).await?.alerts(Arc::new(self.alerts.clone()));
-        Ok(Self { quota: Arc::new(Guarded::new(quota)), ..self })
+        let quota = Arc::new(quota);
+        Ok(Self { quota: Arc::new(Guarded::new(Arc::clone(&quota))), counters: Some(quota), ..self })
+    }
+}
+
+impl Stores {
+    /// Waits until what was recorded and settled is where it is kept. For the host's last moments: SQLite does so by
+    /// itself when it is dropped.
+    pub async fn flush(&self) {
+        #[cfg(feature = "redis")]
+        if let Some(counters) = &self.counters {
+            counters.flush().await;
+        }
+        #[cfg(feature = "postgres")]
+        if let Some(shared) = &self.shared {
+            shared.flush().await;
+        }
     }
 }
 
