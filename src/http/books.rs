@@ -122,9 +122,10 @@ impl Learnt {
         }
     }
 
-    /// Whether a report is whole: no text costs no input tokens.
-    fn tells_input(&self, reported: &Usage) -> bool {
-        reported.input_tokens > 0 || self.asked.input_tokens == 0
+    /// Whether a report tells anything: no text costs no tokens. One that leaves the input out is the vendor's word all
+    /// the same; Gemini does so for some answers.
+    fn tells_tokens(&self, reported: &Usage) -> bool {
+        reported.input_tokens > 0 || reported.output_tokens > 0 || self.asked.input_tokens == 0
     }
 
     /// What the vendor may bill for, and whether that is our own estimate; `None` where it bills nothing.
@@ -133,7 +134,7 @@ impl Learnt {
             return None;
         }
         match self.reported {
-            Some(reported) if complete && self.tells_input(&reported) => Some((reported, false)),
+            Some(reported) if complete && self.tells_tokens(&reported) => Some((reported, false)),
             // Before any output a vendor's failure is not billed.
             _ if matches!(outcome, Outcome::ProviderFailed | Outcome::Truncated) && self.delivered == Usage::NONE => {
                 None

@@ -45,7 +45,7 @@ fn a_whole_answer_is_booked_as_the_vendor_reports_it() {
 }
 
 #[test]
-fn a_report_that_cannot_be_is_none_and_one_without_input_is_not_whole() {
+fn a_report_that_cannot_be_is_none_and_one_without_input_is_the_vendors_word() {
     for wrong in [tokens(1_000_000_000_000_000_000, 9), tokens(21, u64::MAX)] {
         let meter = chat(Abandoned::Seen);
         meter.call();
@@ -60,7 +60,17 @@ fn a_report_that_cannot_be_is_none_and_one_without_input_is_not_whole() {
     meter.report(tokens(0, 9));
     meter.complete();
     let booked = meter.book(Ended::Whole);
-    assert_eq!((booked.usage, booked.estimated), (tokens(100, 9), true));
+    assert_eq!((booked.usage, booked.estimated), (tokens(0, 9), false));
+}
+
+#[test]
+fn a_report_of_nothing_is_not_whole() {
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    meter.report(tokens(0, 0));
+    meter.complete();
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.usage, booked.estimated), (tokens(100, 0), true));
 }
 
 #[test]
