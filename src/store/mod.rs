@@ -8,7 +8,7 @@ pub mod grant;
 #[cfg(feature = "_tokio")]
 pub mod guarded;
 pub mod jobs;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod kept;
 pub mod keys;
 pub mod ledger;

@@ -1,16 +1,13 @@
 //! The small tables: limits set by API, alerts, the audit trail.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, Row, params};
-use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
 use crate::domain::alert::Alert;
-use crate::domain::limit::{Limit, LimitKey, LimitSource, Measure, Mode, OnStoreFailure, Per, Scope};
-use crate::domain::modality::Modality;
+use crate::domain::limit::{Limit, Scope};
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
+use crate::store::kept::{KeptAlert, KeptLimit};
 use crate::store::tables::{AlertStore, AuditEntry, AuditStore, LimitStore, Page, PageOf};
 
 use super::columns::Json;
@@ -78,11 +75,10 @@ impl LimitStore for SqliteStore {
 
 impl AlertStore for SqliteStore {
     fn raise(&self, alert: Alert) {
-        let kept = KeptAlert::of(&alert);
-        let (limit, window, threshold) = (&kept.limit, kept.window_start, kept.threshold);
-        let key = (&limit.scope, limit.modality, &limit.model, limit.measure, limit.per, limit.source);
-        let mark = serde_json::to_string(&(key, window, threshold)).unwrap_or_default();
-        let json = serde_json::to_string(&kept).unwrap_or_default();
+        let (limit, source) = (&alert.limit.key, alert.limit.source);
+        let key = (limit.scope.to_string(), limit.modality, &limit.model, limit.measure, limit.per, source);
+        let mark = serde_json::to_string(&(key, alert.window_start, alert.threshold)).unwrap_or_default();
+        let json = serde_json::to_string(&KeptAlert::of(&alert)).unwrap_or_default();
         let time = nanos(alert.time);
         // Nobody waits for it.
         drop(self.0.writer.run(move |connection| {
@@ -127,87 +123,6 @@ impl AuditStore for SqliteStore {
                     detail: row.get::<_, Json<serde_json::Value>>(6)?.0,
                 })
             })
-        })
-    }
-}
-
-/// A limit as it is kept.
-#[derive(Serialize, Deserialize)]
-struct KeptLimit {
-    scope: String,
-    modality: Option<Modality>,
-    model: Option<Arc<str>>,
-    measure: Measure,
-    per: Option<Per>,
-    amount: u64,
-    mode: Mode,
-    alert_at: Vec<u32>,
-    on_store_failure: Option<OnStoreFailure>,
-    source: LimitSource,
-}
-
-impl KeptLimit {
-    fn of(limit: &Limit) -> Self {
-        let key = &limit.key;
-        Self {
-            scope: key.scope.to_string(),
-            modality: key.modality,
-            model: key.model.clone(),
-            measure: key.measure,
-            per: key.per,
-            amount: limit.amount,
-            mode: limit.mode,
-            alert_at: limit.alert_at.clone(),
-            on_store_failure: limit.on_store_failure,
-            source: limit.source,
-        }
-    }
-
-    fn limit(self) -> StoreResult<Limit> {
-        let scope = self.scope.parse::<Scope>().map_err(|e| StoreError::new(StoreErrorKind::Corrupt, e))?;
-        let key = LimitKey { scope, modality: self.modality, model: self.model, measure: self.measure, per: self.per };
-        Ok(Limit {
-            key,
-            amount: self.amount,
-            mode: self.mode,
-            alert_at: self.alert_at,
-            on_store_failure: self.on_store_failure,
-            source: self.source,
-        })
-    }
-}
-
-/// An alert as it is kept.
-#[derive(Serialize, Deserialize)]
-struct KeptAlert {
-    id: Arc<str>,
-    time: Timestamp,
-    limit: KeptLimit,
-    window_start: Option<Timestamp>,
-    threshold: u32,
-    used: u64,
-}
-
-impl KeptAlert {
-    fn of(alert: &Alert) -> Self {
-        Self {
-            id: Arc::clone(&alert.id),
-            time: alert.time,
-            limit: KeptLimit::of(&alert.limit),
-            window_start: alert.window_start,
-            threshold: alert.threshold,
-            used: alert.used,
-        }
-    }
-
-    fn alert(self) -> StoreResult<Alert> {
-        Ok(Alert {
-            id: self.id,
-            time: self.time,
-            limit: Arc::new(self.limit.limit()?),
-            window_start: self.window_start,
-            threshold: self.threshold,
-            used: self.used,
         })
     }
 }
