@@ -3,51 +3,31 @@
 //! A webhook's URL and a vendor's download link come from outside. Their host must not lead inside: not as it is
 //! written, and not by what its name resolves to when it is dialled.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::Uri;
+
+use crate::base::address;
 
 /// Put into the extensions of a request whose URL came from outside. A client must then connect to public addresses alone,
 /// and look at the address that it dials, as a name may resolve to another one each time. `HyperClient` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublicOnly;
 
-/// Whether `address` is one of the public internet: not loopback, private, link-local, shared, reserved, multicast or
-/// a way through to such an IPv4 address.
+/// Whether `address` is one of the public internet, and reached directly: beside what [`address::is_public`] refuses, no
+/// tunnel or translation of IPv4 into IPv6 but the mapped form, which is the same address.
 pub fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
+    let direct = match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some() || is_direct(v6),
+    };
+    direct && address::is_public(address)
 }
 
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let refused = matches!(
-        (a, b, c),
-        (0 | 10 | 127 | 224..=255, _, _)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 0, 0 | 2)
-            | (192, 88, 99)
-            | (192, 168, _)
-            | (198, 18 | 19, _)
-            | (198, 51, 100)
-            | (203, 0, 113)
-    );
-    !refused
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    if let Some(v4) = address.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    let s = address.segments();
-    // 2000::/3 is all that is given out; of it, what tunnels or documents is refused.
-    let global = s[0] & 0xe000 == 0x2000;
-    let refused = matches!((s[0], s[1]), (0x2001, 0..=0x01ff | 0x0db8) | (0x2002 | 0x3ffe, _) | (0x3fff, 0..=0x0fff));
-    global && !refused
+/// 2000::/3 is all that is given out; of it, 6to4 and the old 6bone lead elsewhere.
+fn is_direct(address: Ipv6Addr) -> bool {
+    let first = address.segments()[0];
+    first & 0xe000 == 0x2000 && !matches!(first, 0x2002 | 0x3ffe)
 }
 
 /// Why a URL must not be dialled as it is written; `None` when only its resolved address remains to be looked at.

@@ -59,7 +59,8 @@ fn numbered(said: &VendorError) -> Option<i64> {
     said.code.parse().ok().or_else(in_brackets).filter(|number| *number >= 1_000)
 }
 
-fn meaning(number: i64) -> Code {
+/// The one table of the vendor's numbers.
+pub(super) fn meaning(number: i64) -> Code {
     match number {
         1001 => Code::ProviderTimeout,
         1002 | 1039 | 1041 | 2045 => Code::ProviderRateLimited,

@@ -15,6 +15,7 @@ use crate::provider::traits::Target;
 use crate::provider::video::{Answer, NewVideo, Seen, bearer, request, text, unreadable};
 use crate::wire::vendor_error::VendorError;
 
+use super::fault::meaning;
 use super::video_fault;
 
 /// How long a link is taken to live where the vendor does not say.
@@ -75,7 +76,7 @@ pub(super) fn polled(answer: &Answer, now: Timestamp) -> Result<Seen, Error> {
         "running" => Seen::Running(None),
         "failed" => {
             let vendor = VendorError::of_value(task);
-            let code = vendor.code.parse().map_or(Code::ProviderError, video_fault::by_code);
+            let code = vendor.code.parse().map_or(Code::ProviderError, meaning);
             return Ok(Seen::Failed(vendor.into_error(code)));
         }
         "cancelled" => Seen::Cancelled,

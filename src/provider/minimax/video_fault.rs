@@ -4,6 +4,8 @@ use crate::base::error::{Code, Error};
 use crate::provider::video::Answer;
 use crate::wire::vendor_error::{VendorError, retry_after};
 
+use super::fault::meaning;
+
 /// The error in `answer`, where it holds one.
 pub(super) fn of(answer: &Answer) -> Result<(), Error> {
     let value = answer.json();
@@ -11,7 +13,7 @@ pub(super) fn of(answer: &Answer) -> Result<(), Error> {
     if answer.status.is_success() && inner == 0 && value.get("error").is_none_or(serde_json::Value::is_null) {
         return Ok(());
     }
-    let code = if inner == 0 { by_status(answer.status.as_u16()) } else { by_code(inner) };
+    let code = if inner == 0 { by_status(answer.status.as_u16()) } else { meaning(inner) };
     Err(made(VendorError::of_value(&value), code, answer))
 }
 
@@ -19,7 +21,7 @@ pub(super) fn of(answer: &Answer) -> Result<(), Error> {
 pub(super) fn of_job(answer: &Answer) -> Error {
     let value = answer.json();
     match value.pointer("/base_resp/status_code").and_then(serde_json::Value::as_i64) {
-        Some(inner) if inner != 0 => made(VendorError::of_value(&value), by_code(inner), answer),
+        Some(inner) if inner != 0 => made(VendorError::of_value(&value), meaning(inner), answer),
         _ => Error::provider(Code::ProviderError, "The provider could not make this video."),
     }
 }
@@ -29,19 +31,6 @@ fn made(vendor: VendorError, code: Code, answer: &Answer) -> Error {
     match retry_after(&answer.headers).filter(|_| code == Code::ProviderRateLimited) {
         Some(wait) => error.retry_after(wait),
         None => error,
-    }
-}
-
-pub(super) const fn by_code(code: i64) -> Code {
-    match code {
-        1001 => Code::ProviderTimeout,
-        1002 | 1039 | 1041 | 2045 => Code::ProviderRateLimited,
-        1004 | 2038 | 2049 => Code::ProviderAuthError,
-        1008 | 1028 | 1030 | 2056 => Code::ProviderQuotaExhausted,
-        1026 | 1027 => Code::ContentPolicyViolation,
-        1042 | 1043 | 1044 | 2013 | 2037 | 2039 | 2042 | 2048 => Code::InvalidParameter,
-        2061 => Code::ProviderModelUnavailable,
-        _ => Code::ProviderError,
     }
 }
 
