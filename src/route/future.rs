@@ -25,8 +25,8 @@ use crate::jobs::{Creation, VideoJobs};
 use crate::provider::traits::Target;
 
 use super::body::RouteBody;
-use super::drain::Drain;
 use super::pump::Pump;
+use super::service::Way;
 use crate::http::vendor::transport_failure;
 use crate::http::vendor::{VendorBody, VendorClient};
 
@@ -43,7 +43,7 @@ pub(super) struct Trip<C: VendorClient> {
     /// The head of the caller's answer, as the last step that began has it.
     pub(super) headers: HeaderMap,
     pub(super) dropped: Vec<&'static str>,
-    pub(super) drain: Option<Drain>,
+    pub(super) way: Arc<Way>,
 }
 
 /// A video job in the making.
@@ -199,7 +199,7 @@ impl<C: VendorClient> RouteFuture<C> {
             headers.insert(DROPPED, dropped);
         }
         let request_id = trip.reply.request_id().clone();
-        let body = RouteBody::new(first, Box::new(trip.pump), is_event_stream, request_id, trip.meter, trip.drain);
+        let body = RouteBody::new(first, Box::new(trip.pump), is_event_stream, request_id, trip.meter, trip.way);
         let mut response = Response::new(ResponseBody::inner(body));
         *response.status_mut() = StatusCode::OK;
         *response.headers_mut() = headers;
@@ -295,7 +295,7 @@ impl<C: VendorClient> Future for RouteFuture<C> {
 impl<C: VendorClient> Drop for RouteFuture<C> {
     fn drop(&mut self) {
         let Some(trip) = self.trip.take() else { return };
-        let Some(drain) = trip.drain.clone().filter(|_| !std::thread::panicking()) else { return };
+        let Some(drain) = trip.way.drain.clone().filter(|_| !std::thread::panicking()) else { return };
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Calling(call, None) => drain.start(&trip.meter.clone(), finish_call::<C>(call, trip)),
             Step::Priming => drain.start(&trip.meter, trip.pump.drain()),

@@ -40,6 +40,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, response};
 use crate::base::error::{Code, Error};
 use crate::domain::endpoint::Endpoint;
 use crate::http::call::Call;
+use crate::http::headers::answer_headers;
 
 use super::traits::{Decoder, Exchange, Output, Provider, Target};
 
@@ -150,6 +151,12 @@ struct Answer {
 impl Answer {
     /// The vendor's content type decides; where it says nothing, what was asked for.
     fn written(&self, content_type: &str) -> Result<Written, Error> {
+        // The two that nearly all answers have, as they are nearly always written.
+        match content_type {
+            "application/json" => return Ok(Written::Json),
+            "text/event-stream" | "text/event-stream; charset=utf-8" => return Ok(Written::Events),
+            _ => {}
+        }
         let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let wrong = |message| Err(Error::provider(Code::ProviderError, message));
         match kind.as_str() {
@@ -163,6 +170,9 @@ impl Answer {
 
     /// The content type that goes out: the vendor's own, where it fits what the answer is.
     fn content_type(&self, written: Written, said: Option<&HeaderValue>) -> HeaderValue {
+        if let Some(json) = said.filter(|said| written == Written::Json && said.as_bytes() == b"application/json") {
+            return json.clone();
+        }
         let text = said.and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
         let (fits, default) = match written {
             Written::Events => (text.starts_with("text/event-stream"), "text/event-stream; charset=utf-8"),
@@ -207,7 +217,7 @@ impl Decoder for Answer {
         if (written, self.endpoint) == (Written::Json, Endpoint::Speech) {
             return Err(Error::provider(Code::ProviderError, "The provider answered without a sound. Try again."));
         }
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, self.content_type(written, content_type))]);
+        let headers = answer_headers(self.content_type(written, content_type));
         self.form = Some(self.read(written));
         Ok(headers)
     }

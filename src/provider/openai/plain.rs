@@ -108,12 +108,11 @@ impl Plain {
         }
         bytes.extend_from_slice(tail);
         if let Some(counts) = self.images.as_mut().filter(|_| wanted == Wanted::Usage) {
-            counts.tokens =
-                usage::read_images(&serde_json::from_slice(&bytes).unwrap_or_default()).unwrap_or(counts.tokens);
+            counts.tokens = usage::read_images(&usage::parse(&bytes)).unwrap_or(counts.tokens);
             return Ok(());
         }
         if matches!(wanted, Wanted::Usage | Wanted::ChoiceUsage) {
-            if let Some(used) = self.billing.told(&serde_json::from_slice(&bytes).unwrap_or_default()) {
+            if let Some(used) = self.billing.told(&usage::parse(&bytes)) {
                 self.reported |= wanted == Wanted::Usage;
                 out.report(used);
             }
