@@ -130,19 +130,17 @@ impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
         }
         match self.encode(extensions.get::<Call>(), &meter) {
             Err(error) => RouteFuture::refused(reply, meter, error),
-            Ok((target, exchange)) => RouteFuture::new(
-                Trip {
-                    reply,
-                    target,
-                    pump: Pump::new(exchange.decoder, meter.clone(), Arc::clone(&self.way)),
-                    meter,
-                    client: self.client.clone(),
-                    headers: HeaderMap::new(),
-                    dropped: exchange.dropped,
-                    way: Arc::clone(&self.way),
-                },
-                exchange.request,
-            ),
+            Ok((target, exchange)) => RouteFuture::new(Trip {
+                reply,
+                target,
+                pump: Box::new(Pump::new(exchange.decoder, meter.clone(), Arc::clone(&self.way))),
+                request: exchange.request,
+                meter,
+                client: self.client.clone(),
+                headers: HeaderMap::new(),
+                dropped: exchange.dropped,
+                way: Arc::clone(&self.way),
+            }),
         }
     }
 }

@@ -176,7 +176,7 @@ impl Members {
                     *at += 1;
                     continue;
                 }
-                let Some(found) = text_end(&piece[*at..]) else {
+                let Some(found) = memchr::memchr2(b'"', b'\\', &piece[*at..]) else {
                     *at = piece.len();
                     break;
                 };

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memchr2;
 
 use crate::base::error::{Code, Error};
 
@@ -86,7 +87,7 @@ impl<'a> Scan<'a> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
-        self.string(sink)?;
+        self.run(text_end, sink)?;
         if self.value()? != b':' {
             return Err(self.bad("the colon behind a key is missing"));
         }
@@ -174,7 +175,17 @@ impl<'a> Scan<'a> {
 
     /// Reads the string that the scanner stands on, and gives its decoded UTF-8 to `sink`, run by run. A run may end
     /// within a character; all of them together are whole.
-    pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
+    pub(crate) fn string(&mut self, sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
+        self.run(|rest| memchr2(b'"', b'\\', rest), sink)
+    }
+
+    /// Reads a string whose runs of plain bytes are found by `end`.
+    #[inline]
+    fn run(
+        &mut self,
+        end: impl Fn(&[u8]) -> Option<usize>,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<Range<usize>, Error> {
         let start = self.offset();
         self.cursor.advance(1);
         loop {
@@ -182,7 +193,7 @@ impl<'a> Scan<'a> {
             if rest.is_empty() {
                 return Err(early());
             }
-            let found = text_end(rest);
+            let found = end(rest);
             let run = &rest[..found.unwrap_or(rest.len())];
             if self.controls && has_control(run) {
                 let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();

@@ -17,8 +17,8 @@ impl Deref for Text<'_> {
     }
 }
 
-/// Where a string's run of plain bytes ends: at a quote or a backslash. Most strings of a body are shorter than it
-/// takes to set a wide search up.
+/// Where a key's run of plain bytes ends: at a quote or a backslash. Most keys are shorter than what it takes to set a
+/// wide search up.
 pub(crate) fn text_end(rest: &[u8]) -> Option<usize> {
     const SHORT: usize = 16;
     let ends = |byte: &u8| matches!(byte, b'"' | b'\\');

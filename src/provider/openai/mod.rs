@@ -27,6 +27,7 @@ mod plain;
 mod raw;
 mod request;
 mod stream;
+mod tail;
 mod usage;
 mod voice;
 
@@ -132,6 +133,11 @@ trait Form: Send + Sync {
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error>;
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error>;
+
+    /// The answer broke off with `error` before anything was written: `Ok` where all that matters had come.
+    fn broken(&mut self, error: Error, _out: &mut Output) -> Result<(), Error> {
+        Err(error)
+    }
 }
 
 /// A successful answer: events, one JSON body, text or sound, as its head says.
@@ -196,6 +202,9 @@ impl Answer {
                 Box::new(Stream::new(Chunks::new(dialect, self.shows_usage)))
             }
             (Written::Events, endpoint) => Box::new(Stream::new(TypedEvents::new(dialect, endpoint, billing))),
+            (Written::Json, Endpoint::ChatCompletions | Endpoint::Embeddings) if !dialect.nests_usage() => {
+                Box::new(Plain::new(dialect, billing).from_its_end())
+            }
             (Written::Json, _) => Box::new(Plain::new(dialect, billing)),
             (Written::Text, _) => Box::new(Raw::new(billing, true)),
             (Written::Sound, _) => Box::new(Raw::new(billing, false)),
@@ -228,5 +237,12 @@ impl Decoder for Answer {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
         self.form()?.finish(out)
+    }
+
+    fn stumbled(&mut self, error: Error, out: &mut Output) -> Result<(), Error> {
+        match &mut self.form {
+            Some(form) => form.broken(error, out),
+            None => Err(error),
+        }
     }
 }

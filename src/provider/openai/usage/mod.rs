@@ -1,6 +1,6 @@
 //! Usage as the OpenAI-shaped vendors report it.
 
-mod quick;
+pub(super) mod quick;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;

