@@ -57,7 +57,8 @@ fn spend(nanos: u64) -> Amounts {
 
 fn request(workspace: &str, hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller(workspace);
-    Reservation { caller, modality: None, model: None, hold, limits: limits.to_vec(), now: Timestamp::EPOCH }
+    let limits = limits.to_vec();
+    Reservation { caller, modality: None, model: None, hold, limits, lasting: false, now: Timestamp::EPOCH }
 }
 
 async fn counts(store: &PostgresStore, limit: &Arc<Limit>) -> (u64, u64) {

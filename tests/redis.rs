@@ -41,7 +41,8 @@ fn spend(nanos: u64) -> Amounts {
 
 fn request(hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller("acme");
-    Reservation { caller, modality: None, model: None, hold, limits: limits.to_vec(), now: Timestamp::EPOCH }
+    let limits = limits.to_vec();
+    Reservation { caller, modality: None, model: None, hold, limits, lasting: false, now: Timestamp::EPOCH }
 }
 
 async fn admitted(store: &impl QuotaStore, hold: Amounts, limits: &[Arc<Limit>]) -> kancy::store::grant::Grant {

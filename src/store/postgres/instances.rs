@@ -32,7 +32,8 @@ const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_cra
          ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
 const ORPHANED_GRANTS: &str = "SELECT id, workspace FROM kancy_quota_grants \
-     WHERE instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
+     WHERE until < now() OR until IS NULL \
+         AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
      ORDER BY id LIMIT $2";
 
 /// When keys were last used, until it is written.
@@ -103,7 +104,7 @@ async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> 
         return client.execute(forget, &[]).await.map(drop).map_err(|e| failed(&e));
     }
     for orphan in orphans {
-        quota.push_surely(Job::Settle { grant: orphan.get(0), workspace: orphan.get(1), end: End::AtHold });
+        quota.push_surely(Job::settle(orphan.get(0), orphan.get(1), End::AtHold));
     }
     quota.flush().await;
     Ok(())
