@@ -1,13 +1,15 @@
 //! The PostgreSQL store, on a throw-away server: the contracts, two instances that share one database, and crashes.
 #![cfg(feature = "postgres")]
 
+#[path = "support/databases.rs"]
+mod databases;
 #[path = "support/servers.rs"]
 mod servers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kancy::base::id::new_id;
+use databases::{connect, database};
 use kancy::domain::key::KeyRefusal;
 use kancy::store::contract;
 use kancy::store::ledger::RecordFilter;
@@ -18,29 +20,7 @@ use kancy::{
     Amounts, KeyAdmin, KeyStore, Limit, LimitKey, Measure, Money, Outcome, Per, QuotaStore, Scope, StoreErrorKind,
     Timestamp, UsageRecord, UsageSink, UsageStore,
 };
-use servers::{Server, postgres};
-
-/// A database of its own on `server`, and its URL.
-async fn database(server: &Server) -> String {
-    let name = new_id::<String>("db").to_lowercase();
-    let end = Instant::now() + Duration::from_secs(30);
-    let client = loop {
-        match tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await {
-            Ok((client, connection)) => {
-                tokio::spawn(connection);
-                break client;
-            }
-            Err(error) => assert!(Instant::now() < end, "PostgreSQL does not come up: {error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    server.url.replace("/postgres?", &format!("/{name}?"))
-}
-
-async fn connect(url: &str) -> PostgresStore {
-    PostgresStore::connect(url).await.unwrap()
-}
+use servers::postgres;
 
 fn total(workspace: &str, amount: u64) -> Arc<Limit> {
     limit(workspace, Measure::Spend, Some(Per::Total), amount)

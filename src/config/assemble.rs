@@ -129,11 +129,9 @@ impl Stores {
 
 #[cfg(feature = "postgres")]
 impl Stores {
-    /// Keys, limits, ledger, alerts, audit trail and counters in `store`'s database, shared by all instances on it. Jobs
-    /// and webhooks are in this process and gone with it.
+    /// Everything in `store`'s database, shared by all instances on it.
     pub fn postgres(store: PostgresStore) -> Self {
         let store = Arc::new(store);
-        let jobs = Arc::new(MemoryJobs::new());
         Self {
             keys: store.clone(),
             key_admin: store.clone(),
@@ -143,9 +141,9 @@ impl Stores {
             usage: store.clone(),
             alerts: AnnouncedAlerts::new(store.clone(), store.clone()),
             audit: store.clone(),
-            jobs: jobs.clone(),
-            outbox: jobs,
-            endpoints: Arc::new(MemoryEndpoints::new()),
+            jobs: store.clone(),
+            outbox: store.clone(),
+            endpoints: store.clone(),
             shared: Some(store),
             #[cfg(feature = "redis")]
             counters: None,

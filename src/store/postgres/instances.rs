@@ -18,7 +18,8 @@ const TOUCHED: usize = 10_000;
 /// Orphans that are taken in at a time.
 const ORPHANS: i64 = 1_000;
 
-/// Posts what the dead had running at what they held. Rows that another instance is at are left to it.
+/// Posts what the dead had running at what they held, but for the rows that jobs complete. Rows that another instance is
+/// at are left to it.
 const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_crash', estimated = true, status = NULL, \
      input_tokens = coalesce((held ->> 'input_tokens')::bigint, 0), \
      output_tokens = coalesce((held ->> 'output_tokens')::bigint, 0), \
@@ -29,6 +30,7 @@ const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_cra
      cost = coalesce(((held ->> 'spend')::numeric * 1000000000)::bigint, 0), held = NULL \
      WHERE id IN (SELECT id FROM kancy_ledger WHERE outcome IS NULL \
          AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
+         AND NOT EXISTS (SELECT FROM kancy_jobs WHERE record_id = kancy_ledger.id) \
          ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
 const ORPHANED_GRANTS: &str = "SELECT id, workspace FROM kancy_quota_grants \
