@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::base::store_future::StoreFuture;
@@ -14,7 +13,7 @@ use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::UsageSink;
 use crate::store::queue::Queue;
 
-use super::row::{COLUMNS, LedgerRow};
+use super::row::{UPSERT, arrays};
 use super::{PostgresStore, Shared, failed, patient};
 
 /// Rows that wait at most; what comes beyond is refused.
@@ -70,7 +69,7 @@ fn full() -> StoreError {
 pub(super) async fn run(shared: Arc<Shared>, queue: Arc<LedgerQueue>) {
     while let Some(writes) = queue.take(BATCH).await {
         let taken = writes.len();
-        let (mut batch, waiting) = merge(writes, &shared.instance);
+        let (mut batch, waiting) = merge(writes);
         let mut written = write(&shared, &batch).await;
         waiting.into_iter().for_each(|done| {
             // Whoever does not wait any more needs no word.
@@ -93,7 +92,7 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Arc<LedgerQueue>) {
 }
 
 /// Tries each row alone: one that is refused shall not hold up the others.
-async fn without_refused(shared: &Shared, batch: Vec<LedgerRow>) -> Vec<LedgerRow> {
+async fn without_refused(shared: &Shared, batch: Vec<UsageRecord>) -> Vec<UsageRecord> {
     let mut left = Vec::new();
     for row in batch {
         match write(shared, std::slice::from_ref(&row)).await {
@@ -106,17 +105,17 @@ async fn without_refused(shared: &Shared, batch: Vec<LedgerRow>) -> Vec<LedgerRo
 }
 
 /// One row for each id, in the order of ids, so that no two writers wait for each other. The first end is the only one.
-fn merge(writes: Vec<Write>, instance: &str) -> (Vec<LedgerRow>, Vec<oneshot::Sender<StoreResult<()>>>) {
+fn merge(writes: Vec<Write>) -> (Vec<UsageRecord>, Vec<oneshot::Sender<StoreResult<()>>>) {
     let mut rows = BTreeMap::new();
     let mut waiting = Vec::with_capacity(writes.len());
     for Write { record, done } in writes {
         waiting.extend(done);
         match rows.entry(Arc::clone(&record.id)) {
             Entry::Vacant(place) => {
-                place.insert(LedgerRow::of(record, instance));
+                place.insert(record);
             }
             Entry::Occupied(mut place) if place.get().outcome.is_none() => {
-                place.insert(LedgerRow::of(record, instance));
+                place.insert(record);
             }
             Entry::Occupied(_) => {}
         }
@@ -124,44 +123,15 @@ fn merge(writes: Vec<Write>, instance: &str) -> (Vec<LedgerRow>, Vec<oneshot::Se
     (rows.into_values().collect(), waiting)
 }
 
-static UPSERT: LazyLock<String> = LazyLock::new(|| {
-    let update: Vec<_> = COLUMNS.split(", ").skip(1).map(|c| format!("{c} = excluded.{c}")).collect();
-    format!(
-        "INSERT INTO kancy_ledger ({COLUMNS}) \
-         SELECT {COLUMNS} FROM json_populate_recordset(NULL::kancy_ledger, $1::text::json) \
-         ON CONFLICT (id) DO UPDATE SET {} WHERE kancy_ledger.outcome IS NULL",
-        update.join(", ")
-    )
-});
-
-async fn write(shared: &Shared, rows: &[LedgerRow]) -> StoreResult<()> {
-    if rows.is_empty() {
+async fn write(shared: &Shared, records: &[UsageRecord]) -> StoreResult<()> {
+    if records.is_empty() {
         return Ok(());
     }
-    let rows = json(rows)?;
     patient(async {
         let client = shared.client().await?;
         let statement = client.prepare_cached(&UPSERT).await.map_err(|e| failed(&e))?;
-        client.execute(&statement, &[&rows]).await.map(drop).map_err(|e| failed(&e))
+        let arrays = arrays(records, &shared.instance);
+        client.execute_raw(&statement, arrays).await.map(drop).map_err(|e| failed(&e))
     })
     .await
-}
-
-/// Rows as JSON that PostgreSQL takes: it has no text with a NUL, which a model's name may hold.
-fn json(rows: &[LedgerRow]) -> StoreResult<String> {
-    fn clean(value: &mut Value) {
-        match value {
-            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
-            Value::Array(values) => values.iter_mut().for_each(clean),
-            Value::Object(fields) => fields.values_mut().for_each(clean),
-            _ => {}
-        }
-    }
-    let text = serde_json::to_string(rows).map_err(StoreError::corrupt)?;
-    if !text.contains("\\u0000") {
-        return Ok(text);
-    }
-    let mut value: Value = serde_json::from_str(&text).map_err(StoreError::corrupt)?;
-    clean(&mut value);
-    Ok(value.to_string())
 }
