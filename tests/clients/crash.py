@@ -8,22 +8,19 @@ same two stores that is never killed.
 """
 
 import argparse
-import http.client
 import json
 import os
 import random
-import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 
 import servers
+from gateway import ADMIN, Gateway, minted
 from vendor import Vendor
 
-ADMIN = "admin-token-of-the-crash-test"
 CALLERS = 8
 # An instance that is not heard of for 15 seconds is taken for dead.
 STALE = 40
@@ -62,51 +59,6 @@ amount = 1000
 """
 
 
-class Gateway:
-    def __init__(self, program, path):
-        self.process = subprocess.Popen([program, "--config", path, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
-        self.address = None
-        for line in self.process.stdout:
-            found = re.search(r"listening on http://(\S+)", line)
-            if found:
-                self.address = found.group(1)
-                break
-        assert self.address, "the gateway did not start"
-        threading.Thread(target=lambda: [None for _ in self.process.stdout], daemon=True).start()
-
-    def call(self, key, request_id, stream):
-        """True when the whole answer came."""
-        body = {"model": "gpt-4o", "stream": stream, "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]}
-        connection = http.client.HTTPConnection(self.address, timeout=10)
-        try:
-            connection.request("POST", "/v1/chat/completions", json.dumps(body),
-                               {"authorization": "Bearer " + key, "content-type": "application/json", "x-request-id": request_id})
-            response = connection.getresponse()
-            whole = response.read()
-            return response.status == 200 and (not stream or b"[DONE]" in whole)
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    def admin(self, path):
-        connection = http.client.HTTPConnection(self.address, timeout=10)
-        connection.request("GET", "/admin/v1" + path, headers={"authorization": "Bearer " + ADMIN})
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-        assert response.status == 200, answer
-        return answer
-
-    def records(self):
-        rows, after = [], ""
-        while True:
-            page = self.admin("/requests?limit=1000" + after)
-            rows += page["data"]
-            if not page["has_more"]:
-                return rows
-            after = "&after=" + page["next"]
-
-
 def nanos(usd):
     return int(usd.replace(".", ""))
 
@@ -117,7 +69,7 @@ def call_until(stop, gateway, key, prefix, asked, answered):
     while not stop.is_set():
         request_id = f"{prefix}-{count}"
         asked.add(request_id)
-        if gateway.call(key, request_id, stream=count % 2 == 0):
+        if gateway.chat(key, request_id, stream=count % 2 == 0)[0] == 200:
             answered.add(request_id)
         count += 1
 
@@ -184,8 +136,7 @@ def main():
     print(f"{args.storage}, {rounds} kills, seed {seed}")
     rng = random.Random(seed)
     home = tempfile.mkdtemp()
-    minted = subprocess.run([program, "--mint-key", "test"], capture_output=True, text=True, check=True).stdout
-    key = re.search(r"^key: (\S+)$", minted, re.M).group(1)
+    key = minted(program)
     path = os.path.join(home, "kancy.toml")
     with open(path, "w") as file:
         file.write(config(storage(args.storage, home), Vendor.start(), key))

@@ -4,6 +4,7 @@ import atexit
 import glob
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -29,12 +30,16 @@ def wait_for(port):
     raise RuntimeError(f"nothing listens on port {port}")
 
 
-def stop_at_exit(process, home):
-    def stop():
-        process.send_signal(2)
+STARTED = []
+
+
+@atexit.register
+def stop_all():
+    while STARTED:
+        process, home = STARTED.pop()
+        process.send_signal(signal.SIGINT)
         process.wait()
         shutil.rmtree(home, ignore_errors=True)
-    atexit.register(stop)
 
 
 def postgres():
@@ -53,7 +58,7 @@ def postgres():
     data, port = os.path.join(home, "data"), free_port()
     subprocess.run([*as_postgres, initdb, "--username=kancy", "--auth=trust", "--no-sync", "-D", data], check=True, **quiet)
     options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-k", home, "-D", data]
-    stop_at_exit(subprocess.Popen([*as_postgres, os.path.join(folder, "postgres"), *options], **quiet), home)
+    STARTED.append((subprocess.Popen([*as_postgres, os.path.join(folder, "postgres"), *options], **quiet), home))
     wait_for(port)
     query(port, "SELECT 1")
     return port
@@ -84,6 +89,6 @@ def redis():
         raise SystemExit("redis-server is not installed: run .ci/servers")
     home, port = tempfile.mkdtemp(prefix="kancy-redis-"), free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", home]
-    stop_at_exit(subprocess.Popen(command, stdout=subprocess.DEVNULL), home)
+    STARTED.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), home))
     wait_for(port)
     return port

@@ -49,6 +49,8 @@ use crate::base::id::new_id;
 use super::error::{StoreError, StoreErrorKind, StoreResult};
 use super::tables::AlertStore;
 
+use ledger::Ledger;
+
 /// The longest that a statement or a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -80,7 +82,7 @@ pub struct PostgresStore(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    ledger: Arc<ledger::LedgerQueue>,
+    ledger: Arc<Ledger>,
     quota: Arc<quota::QuotaQueue>,
     touches: Arc<instances::Touches>,
     durable: bool,
@@ -118,7 +120,7 @@ impl PostgresStore {
         });
         instances::beat(&shared).await?;
         let inner = Inner {
-            ledger: Arc::new(ledger::queue()),
+            ledger: Arc::new(Ledger::new()),
             quota: Arc::new(quota::queue()),
             touches: Arc::default(),
             durable: options.durable,

@@ -14,7 +14,7 @@ use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageStore};
 use crate::store::tables::{Page, PageOf};
 
-use super::ledger::LedgerQueue;
+use super::ledger::Ledger;
 use super::row::{SELECTED, UNITS, read, usage};
 use super::{PostgresStore, Shared, failed, nanos, patient, unsigned};
 
@@ -38,7 +38,7 @@ impl UsageStore for PostgresStore {
 /// The readable side of the ledger. Each query sees all that this instance handed over before it.
 pub(super) struct Reports {
     pub(super) shared: Arc<Shared>,
-    pub(super) ledger: Arc<LedgerQueue>,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 /// A `WHERE` in the making: its text and what is bound to its places.
