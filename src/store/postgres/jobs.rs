@@ -44,6 +44,8 @@ const DUE: &str = "WITH due AS (SELECT seq, due_at FROM kancy_jobs WHERE due_at 
          RETURNING job, kancy_jobs.due_at, due.due_at AS since, due.seq) \
      SELECT job, due_at FROM leased ORDER BY since, seq";
 const NUDGE: &str = "UPDATE kancy_jobs SET due_at = $2 WHERE id = $1 AND state IN ('queued', 'in_progress')";
+const UNSETTLED: &str =
+    "SELECT job, due_at, seq FROM kancy_jobs WHERE due_at IS NOT NULL AND seq > $1 ORDER BY seq LIMIT $2";
 const REMOVE: &str = "DELETE FROM kancy_jobs WHERE id = $1 AND version = $2";
 /// What a listing may show at all.
 const OWN: &str = "workspace = $1 AND project = $2 AND environment IS NOT DISTINCT FROM $3";
@@ -103,6 +105,11 @@ impl JobStore for PostgresStore {
         StoreFuture::new(patient(async move { shared.execute(NUDGE, &[&id, &nanos(now)]).await.map(drop) }))
     }
 
+    fn unsettled(&self, page: Page) -> StoreFuture<StoreResult<PageOf<Job>>> {
+        let shared = Arc::clone(&self.0.shared);
+        StoreFuture::new(patient(async move { unsettled(&shared, &page).await }))
+    }
+
     fn list(&self, filter: JobFilter, page: Page) -> StoreFuture<StoreResult<PageOf<Job>>> {
         let shared = Arc::clone(&self.0.shared);
         StoreFuture::new(patient(async move { list(&shared, &filter, &page).await }))
@@ -144,6 +151,17 @@ async fn insert(shared: &Shared, job: &Job) -> StoreResult<bool> {
 async fn twin(shared: &Shared, job: &Job) -> StoreResult<Option<Job>> {
     let used = job.idempotency.as_ref().map(|used| &*used.key);
     one(shared.query(TWIN, &[&&*job.key_id, &used]).await?)
+}
+
+/// A cursor is a row's number.
+async fn unsettled(shared: &Shared, page: &Page) -> StoreResult<PageOf<Job>> {
+    let after = page.after.as_deref().map_or(Ok(0), str::parse::<i64>).map_err(|_| not_of_this_list())?;
+    let most = signed(page.limit as u64).saturating_add(1);
+    let mut rows = shared.query(UNSETTLED, &[&after, &most]).await?;
+    let more = rows.len() > page.limit;
+    rows.truncate(page.limit);
+    let next = rows.last().filter(|_| more).map(|row| row.get::<_, i64>(2).to_string());
+    Ok(PageOf { items: rows.iter().map(read).collect::<StoreResult<_>>()?, next })
 }
 
 async fn list(shared: &Shared, filter: &JobFilter, page: &Page) -> StoreResult<PageOf<Job>> {
