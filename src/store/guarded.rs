@@ -91,6 +91,10 @@ impl<Q: QuotaStore> QuotaStore for Guarded<Q> {
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         self.guard(|inner| inner.state(limits, now))
     }
+
+    fn missed(&self, limits: &[Arc<Limit>]) {
+        self.inner.missed(limits);
+    }
 }
 
 impl<K: KeyStore> KeyStore for Guarded<K> {

@@ -1,5 +1,6 @@
 """A gateway that is started, called and looked into."""
 
+import atexit
 import http.client
 import json
 import re
@@ -7,6 +8,15 @@ import subprocess
 import threading
 
 ADMIN = "admin-token-of-the-store-tests"
+
+
+STARTED = []
+
+
+@atexit.register
+def stop_all():
+    while STARTED:
+        STARTED.pop().kill()
 
 
 def minted(program):
@@ -19,6 +29,7 @@ class Gateway:
     def __init__(self, program, path):
         command = [program, "--config", path, "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        STARTED.append(self.process)
         self.address = None
         for line in self.process.stdout:
             found = re.search(r"listening on http://(\S+)", line)

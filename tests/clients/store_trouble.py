@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 
+import gateway
 import servers
 from gateway import ADMIN, Gateway, minted
 from vendor import Vendor
@@ -175,7 +176,7 @@ api_key = "sk-upstream-secret"
 
     def greet(self):
         for workspace in WORKSPACES:
-            self.expect(self.chat(workspace), WELL, f"before the trouble, {workspace}")
+            self.until_well("before the trouble", self.chat, workspace)
 
     def quick(self, times, what):
         """In the middle, so that one stumble of a loaded machine does not count."""
@@ -253,8 +254,9 @@ def database_is_away(world, trouble):
     world.greet()
     world.gate.clear()
     with concurrent.futures.ThreadPoolExecutor() as pool:
+        before = world.calls
         midway = pool.submit(world.chat, "closed")
-        while world.calls < len(WORKSPACES) + 1:
+        while world.calls == before:
             time.sleep(0.01)
         world.database.set(trouble)
         since = time.monotonic()
@@ -309,6 +311,7 @@ def main():
 if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
+    gateway.stop_all()
     servers.stop_all()
     # Threads that still hold a connection must not keep the process.
     os._exit(code)

@@ -32,9 +32,10 @@ mod reports;
 mod row;
 mod tables;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
@@ -96,6 +97,8 @@ struct Shared {
     instance: String,
     key_epoch: AtomicU64,
     limits: watch::Sender<u64>,
+    /// The names of limits whose counters have missed what the ledger has.
+    missed: Mutex<HashSet<String>>,
     closed: watch::Sender<bool>,
 }
 
@@ -116,6 +119,7 @@ impl PostgresStore {
             instance: new_id("i_"),
             key_epoch: AtomicU64::new(0),
             limits: watch::Sender::new(0),
+            missed: Mutex::default(),
             closed: watch::Sender::new(false),
         });
         instances::beat(&shared).await?;
@@ -188,6 +192,10 @@ impl Shared {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql).await.map_err(|e| failed(&e))?;
         client.execute(&statement, values).await.map_err(|e| failed(&e))
+    }
+
+    fn missed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key_changed(&self) {
