@@ -106,7 +106,7 @@ class World:
     """A gateway, its proxies, its vendor and its callers' keys."""
 
     def __init__(self, program, name, postgres, redis=None, number=0):
-        self.name, self.calls, self.asked, self.turned_away = name, 0, [], set()
+        self.name, self.calls, self.waiting, self.asked, self.turned_away = name, 0, False, [], set()
         self.gate = threading.Event()  # the vendor answers while it is set
         self.gate.set()
         servers.query(postgres, f"CREATE DATABASE {name}")
@@ -123,6 +123,7 @@ class World:
         class Counted(Vendor):
             def do_POST(self):
                 world.calls += 1
+                world.waiting = not world.gate.is_set()
                 world.gate.wait()
                 super().do_POST()
 
@@ -254,9 +255,10 @@ def database_is_away(world, trouble):
     world.greet()
     world.gate.clear()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        before = world.calls
         midway = pool.submit(world.chat, "closed")
-        while world.calls == before:
+        while not world.waiting:
+            if midway.done():  # refused by a loaded machine's slowness
+                midway = pool.submit(world.chat, "closed")
             time.sleep(0.01)
         world.database.set(trouble)
         since = time.monotonic()
