@@ -131,6 +131,11 @@ pub trait QuotaStore: fmt::Debug + Send + Sync + 'static {
 
     /// The state of these limits at `now`.
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>>;
+
+    /// A request under these limits was admitted while the store could not be reached, and is over: what it used stands in
+    /// the ledger alone, from which their counters are to be brought up before they are asked again. Must not block or
+    /// fail. Stores that can always be reached have nothing to do.
+    fn missed(&self, _limits: &[Arc<Limit>]) {}
 }
 
 impl<T: QuotaStore + ?Sized> QuotaStore for Arc<T> {
@@ -148,5 +153,9 @@ impl<T: QuotaStore + ?Sized> QuotaStore for Arc<T> {
 
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         (**self).state(limits, now)
+    }
+
+    fn missed(&self, limits: &[Arc<Limit>]) {
+        (**self).missed(limits);
     }
 }
