@@ -239,6 +239,7 @@ fn pool(config: Config, connections: usize) -> StoreResult<Pool> {
 async fn client(pool: &Pool) -> StoreResult<Object> {
     pool.get().await.map_err(|e| match e {
         deadpool_postgres::PoolError::Backend(e) => failed(&e),
+        deadpool_postgres::PoolError::Timeout(_) => StoreError::unavailable("PostgreSQL does not answer"),
         e => StoreError::unavailable(format!("PostgreSQL: {e}")),
     })
 }
@@ -246,7 +247,8 @@ async fn client(pool: &Pool) -> StoreResult<Object> {
 /// What PostgreSQL reports, by meaning. Its texts hold no data of ours.
 fn failed(error: &tokio_postgres::Error) -> StoreError {
     let Some(db) = error.as_db_error() else {
-        return StoreError::unavailable(format!("PostgreSQL: {error}"));
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        return StoreError::unavailable(format!("PostgreSQL: {error}{cause}"));
     };
     // Classes 22 and 23: it is the value that will not do, now and ever.
     let is_value = db.code().code().starts_with("22") || db.code().code().starts_with("23");
