@@ -42,6 +42,7 @@ mod content;
 mod create;
 mod driver;
 mod follow;
+mod making;
 mod promise;
 mod request;
 mod resume;
