@@ -39,7 +39,16 @@ fn spend(nanos: u64) -> Amounts {
 fn request(workspace: &str, hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller(workspace);
     let limits = limits.to_vec();
-    Reservation { caller, modality: None, model: None, hold, limits, lasting: false, now: Timestamp::EPOCH }
+    Reservation {
+        caller,
+        modality: None,
+        model: None,
+        hold,
+        limits,
+        lasting: false,
+        record: None,
+        now: Timestamp::EPOCH,
+    }
 }
 
 async fn counts(store: &PostgresStore, limit: &Arc<Limit>) -> (u64, u64) {

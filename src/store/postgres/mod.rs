@@ -86,7 +86,6 @@ struct Inner {
     ledger: Arc<Ledger>,
     quota: Arc<quota::QuotaQueue>,
     touches: Arc<instances::Touches>,
-    durable: bool,
     alerts: Option<Arc<dyn AlertStore>>,
 }
 
@@ -97,8 +96,11 @@ struct Shared {
     instance: String,
     key_epoch: AtomicU64,
     limits: watch::Sender<u64>,
-    /// The names of limits whose counters have missed what the ledger has.
+    /// The names of limits, and workspaces, whose counters have missed what the ledger has.
     missed: Mutex<HashSet<String>>,
+    /// How often rows were ended here in the stead of an instance that is gone.
+    corrections: AtomicU64,
+    durable: bool,
     closed: watch::Sender<bool>,
 }
 
@@ -120,6 +122,8 @@ impl PostgresStore {
             key_epoch: AtomicU64::new(0),
             limits: watch::Sender::new(0),
             missed: Mutex::default(),
+            corrections: AtomicU64::new(0),
+            durable: options.durable,
             closed: watch::Sender::new(false),
         });
         instances::beat(&shared).await?;
@@ -127,7 +131,6 @@ impl PostgresStore {
             ledger: Arc::new(Ledger::new()),
             quota: Arc::new(quota::queue()),
             touches: Arc::default(),
-            durable: options.durable,
             alerts: options.alerts,
             shared,
         };
@@ -170,8 +173,8 @@ impl Drop for Inner {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { shared, durable, .. } = &*self.0;
-        f.debug_struct("PostgresStore").field("instance", &shared.instance).field("durable", durable).finish()
+        let Shared { instance, durable, .. } = &*self.0.shared;
+        f.debug_struct("PostgresStore").field("instance", instance).field("durable", durable).finish()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading the ledger: listings, sums by group, and what counts against limits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -31,7 +32,11 @@ impl UsageStore for PostgresStore {
 
     fn posted(&self, query: PostedQuery) -> StoreFuture<StoreResult<Vec<(Timestamp, Amounts)>>> {
         let reports = self.reports();
-        StoreFuture::new(async move { reports.posted(&query).await })
+        StoreFuture::new(async move { reports.posted(&query, Vec::new()).await })
+    }
+
+    fn corrections(&self) -> u64 {
+        self.0.shared.corrections.load(Ordering::Acquire)
     }
 }
 
@@ -163,11 +168,19 @@ impl Reports {
         Ok(rows.iter().map(read).filter(|row| row.requests > 0).collect())
     }
 
-    /// See [`UsageStore::posted`].
-    pub(super) async fn posted(&self, query: &PostedQuery) -> StoreResult<Vec<(Timestamp, Amounts)>> {
+    /// See [`UsageStore::posted`]. Records in `without` are left out: they are counted otherwise.
+    pub(super) async fn posted(
+        &self,
+        query: &PostedQuery,
+        without: Vec<String>,
+    ) -> StoreResult<Vec<(Timestamp, Amounts)>> {
         const COUNTED: [&str; 7] =
             ["input_tokens", "output_tokens", "images", "video_seconds", "audio_seconds", "characters", "cost"];
-        let condition = Condition::of_limit(&query.key, query.from);
+        let mut condition = Condition::of_limit(&query.key, query.from);
+        if !without.is_empty() {
+            condition.values.push(Box::new(without));
+            condition.sql.push_str(&format!(" AND id <> ALL (${})", condition.values.len()));
+        }
         let sql = if query.each {
             let counted = COUNTED.join(", ");
             format!("SELECT \"time\", 1::bigint, {counted} FROM kancy_ledger WHERE {} ORDER BY \"time\"", condition.sql)
