@@ -435,6 +435,8 @@ async fn a_newer_database_and_a_wish_for_tls_are_refused_with_what_to_do() {
     let newer = PostgresStore::connect(&url).await.unwrap_err();
     assert_eq!(newer.kind(), StoreErrorKind::Refused);
     assert!(newer.message().contains("99"), "{newer}");
+    let nobody = PostgresStore::connect("postgres://u:hunter2@127.0.0.1:1/x").await.unwrap_err();
+    assert!(nobody.message().contains("refused") && !nobody.message().contains("hunter2"), "{nobody}");
     let tls = PostgresStore::connect("postgres://u:hunter2@localhost/x?sslmode=require").await.unwrap_err();
     assert!(tls.message().contains("sslmode=disable") && !tls.message().contains("hunter2"), "{tls}");
 }

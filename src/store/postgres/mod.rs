@@ -38,8 +38,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
-use tokio::sync::watch;
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use tokio::sync::{Semaphore, watch};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, Row};
@@ -54,6 +54,8 @@ use ledger::Ledger;
 
 /// The longest that a statement or a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The server gives up as well: whoever is given the connection next shall not wait for what nobody wants any more.
+const GIVE_UP: &str = "SET statement_timeout = '5s'";
 
 /// How a [`PostgresStore`] works.
 #[derive(Clone, Debug)]
@@ -100,6 +102,8 @@ struct Shared {
     missed: Mutex<HashSet<String>>,
     /// How often rows were ended here in the stead of an instance that is gone.
     corrections: AtomicU64,
+    /// What reports may have of the connections: a heartbeat must never wait for them.
+    reporting: Semaphore,
     durable: bool,
     closed: watch::Sender<bool>,
 }
@@ -114,7 +118,8 @@ impl PostgresStore {
     /// Connects with options.
     pub async fn connect_with(url: &str, options: PostgresOptions) -> StoreResult<Self> {
         let config = read_url(url)?;
-        let pool = pool(config.clone(), options.connections.max(3))?;
+        let connections = options.connections.max(3);
+        let pool = pool(config.clone(), connections)?;
         migrate::run(&mut *client(&pool).await?).await?;
         let shared = Arc::new(Shared {
             pool,
@@ -123,6 +128,7 @@ impl PostgresStore {
             limits: watch::Sender::new(0),
             missed: Mutex::default(),
             corrections: AtomicU64::new(0),
+            reporting: Semaphore::new(connections / 2),
             durable: options.durable,
             closed: watch::Sender::new(false),
         });
@@ -233,6 +239,9 @@ fn pool(config: Config, connections: usize) -> StoreResult<Pool> {
     let timeouts = Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) };
     Pool::builder(manager)
         .max_size(connections)
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move { client.batch_execute(GIVE_UP).await.map_err(HookError::Backend) })
+        }))
         .runtime(Runtime::Tokio1)
         .timeouts(timeouts)
         .build()

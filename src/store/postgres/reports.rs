@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -17,7 +18,7 @@ use crate::store::tables::{Page, PageOf};
 
 use super::ledger::Ledger;
 use super::row::{SELECTED, UNITS, read, usage};
-use super::{PostgresStore, Shared, failed, nanos, patient, unsigned};
+use super::{PATIENCE, PostgresStore, Shared, failed, nanos, patient, unsigned};
 
 impl UsageStore for PostgresStore {
     fn records(&self, filter: RecordFilter, page: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
@@ -119,6 +120,13 @@ impl Reports {
         .await
     }
 
+    /// As [`query`](Self::query), for people: they take turns.
+    async fn report(&self, sql: &str, condition: &Condition) -> StoreResult<Vec<Row>> {
+        let turn = timeout(PATIENCE, self.shared.reporting.acquire()).await;
+        let _turn = turn.map_err(|_| StoreError::unavailable("PostgreSQL is busy with other reports"))?;
+        self.query(sql, condition).await
+    }
+
     async fn records(&self, filter: &RecordFilter, page: &Page) -> StoreResult<PageOf<UsageRecord>> {
         let mut condition = Condition::of(filter);
         if let Some(cursor) = &page.after {
@@ -132,7 +140,7 @@ impl Reports {
             "SELECT {selected} FROM kancy_ledger WHERE {} ORDER BY \"time\" DESC, seq DESC LIMIT {most}",
             condition.sql
         );
-        let rows = self.query(&sql, &condition).await?;
+        let rows = self.report(&sql, &condition).await?;
         let more = rows.len() > page.limit;
         let mut next = None;
         let mut items = Vec::with_capacity(rows.len());
@@ -156,7 +164,7 @@ impl Reports {
             let places: Vec<_> = (1..=groups.len()).map(|n| n.to_string()).collect();
             sql.push_str(&format!(" GROUP BY {0} ORDER BY {0}", places.join(", ")));
         }
-        let rows = self.query(&sql, &condition).await?;
+        let rows = self.report(&sql, &condition).await?;
         let first = by.len();
         let read = |row: &Row| UsageRow {
             group: (0..first).map(|n| row.get(n)).collect(),
