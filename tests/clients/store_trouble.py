@@ -330,9 +330,11 @@ def main():
     def run(number):
         trouble, mode, quota = troubles[number]
         database = None if trouble is disk_is_full else postgres
+        start = time.monotonic()
         world = World(program, f"{trouble.__name__}_{mode}_{number}", database, quota, number)
         trouble(world, mode)
         world.stop()
+        print(f"{world.name}: {time.monotonic() - start:.1f} s")
 
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(len(troubles)) as pool:
