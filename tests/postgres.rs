@@ -312,10 +312,14 @@ async fn a_jobs_hold_that_nobody_looks_at_any_more_is_posted() {
     let hold = grant.hold().cloned().unwrap();
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
+    store.keep(vec![hold.clone()], Duration::from_secs(60)).await.unwrap();
+    let unkept = Reservation { lasting: true, ..request("acme", spend(30), &limits[..1]) };
+    drop(store.reserve(unkept).await.unwrap());
+    assert_eq!(counts(&store, &limits[0]).await, (0, 60));
     client.batch_execute("UPDATE kancy_quota_grants SET until = now()").await.unwrap();
     eventually("the slot is free", Duration::from_secs(10), async || counts(&store, &limits[1]).await == (0, 0)).await;
     store.settle(hold, Some(spend(1))).await.unwrap();
-    assert_eq!(counts(&store, &limits[0]).await, (30, 0), "it has had its end");
+    assert_eq!(counts(&store, &limits[0]).await, (30, 0), "it has had its end; the one without a job is void");
 }
 
 #[tokio::test]

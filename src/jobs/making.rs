@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Request;
 
 use crate::base::error::{Code, Error};
+use crate::base::log;
 use crate::domain::job::{Ending, Job, JobState};
 use crate::domain::record::UsageRecord;
 use crate::domain::video::{Order, VideoRequest};
@@ -85,12 +86,16 @@ impl Drop for MakingOf {
 impl VideoJobs {
     /// The job is stored: what it holds is kept, and journaled, before the vendor is called.
     pub(super) async fn begin(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
-        self.keep(std::slice::from_ref(&making.job)).await;
-        if making.meter.open().await {
+        let (code, message) = if let Err(error) = self.keep(std::slice::from_ref(&making.job)).await {
+            log::store_failed("the hold of a video job cannot be kept: the request is refused", &error);
+            (Code::QuotaUnavailable, "The limits of this key cannot be checked at the moment. Try again shortly.")
+        } else if !making.meter.open().await {
+            let message = "The ledger cannot be written, so nothing was sent to the vendor. Try again shortly.";
+            (Code::LedgerUnavailable, message)
+        } else {
             return self.make(making, request).await;
-        }
-        let message = "The ledger cannot be written, so nothing was sent to the vendor. Try again shortly.";
-        self.refused(making, Error::new(Code::LedgerUnavailable, message).should_retry(true)).await
+        };
+        self.refused(making, Error::new(code, message).should_retry(true)).await
     }
 
     async fn make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {

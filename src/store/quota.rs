@@ -14,8 +14,9 @@ use crate::domain::modality::Modality;
 use super::error::StoreResult;
 use super::grant::Grant;
 
-/// How long a lasting hold lives that nobody has [kept](QuotaStore::keep) yet: its instance died before there was a job.
-pub const UNKEPT: Duration = Duration::from_secs(600);
+/// How long a lasting hold lives that nobody has [kept](QuotaStore::keep) yet: its instance died before there was a job,
+/// or at least before its vendor was called. Longer than it takes until a job whose making was cut is found.
+pub const UNKEPT: Duration = Duration::from_secs(180);
 
 /// A request that asks to be admitted.
 #[derive(Clone, Debug)]
@@ -124,7 +125,7 @@ pub trait QuotaStore: fmt::Debug + Send + Sync + 'static {
     fn reserve(&self, reservation: Reservation) -> StoreFuture<StoreResult<Decision>>;
 
     /// Keeps lasting holds open for `lease` from now, whichever instance has placed them; a store that shares its counters
-    /// posts one that is not kept any more at its amounts. Where the store has forgotten one, it is placed again, whether
+    /// posts one that is not kept any more at its amounts, and voids one that never was within [`UNKEPT`]. Where the store has forgotten one, it is placed again, whether
     /// it fits or not. One that is settled stays so.
     fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>>;
 

@@ -36,8 +36,8 @@ const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_cra
          ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) \
      RETURNING workspace";
 
-/// What the dead held, and the records of their requests.
-const ORPHANED_GRANTS: &str = "SELECT id, workspace, open_grant::json ->> 'record', until IS NOT NULL FROM kancy_quota_grants \
+/// What the dead held and the records of their requests; whether it is a job's, and whether a job has kept it.
+const ORPHANED_GRANTS: &str = "SELECT id, workspace, open_grant::json ->> 'record', until IS NOT NULL, kept FROM kancy_quota_grants \
      WHERE until < now() OR until IS NULL \
          AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
      ORDER BY id LIMIT $2";
@@ -118,7 +118,8 @@ async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> 
         let records = records(shared, &ids).await?;
         for orphan in &orphans {
             let record = orphan.get::<_, Option<&str>>(2).map(|id| records.get(id));
-            if let Some(end) = end(record, orphan.get(3), shared.durable) {
+            let kept = orphan.get::<_, bool>(3).then(|| orphan.get(4));
+            if let Some(end) = end(record, kept, shared.durable) {
                 quota.push_surely(Job::settle(orphan.get(0), orphan.get(1), end));
             }
         }
@@ -134,12 +135,14 @@ async fn records(shared: &Shared, ids: &[&str]) -> StoreResult<HashMap<Arc<str>,
 }
 
 /// How an orphaned grant ends, by the ledger's word on its request; `None` = not yet. A request without a record says
-/// nothing; one whose record is not there never reached its vendor, where a row is durable before that.
-fn end(record: Option<Option<&UsageRecord>>, is_job: bool, durable: bool) -> Option<End> {
-    match record {
-        Some(Some(record)) if record.outcome.is_some() => Some(End::Used(record.amounts())),
-        Some(Some(_)) if !is_job => None,
-        Some(None) if durable => Some(End::Void),
+/// nothing; one whose record is not there never reached its vendor, where a row is durable before that. `kept` is of a
+/// job's: no vendor is called for one before that.
+fn end(record: Option<Option<&UsageRecord>>, kept: Option<bool>, durable: bool) -> Option<End> {
+    match (record, kept) {
+        (Some(Some(record)), _) if record.outcome.is_some() => Some(End::Used(record.amounts())),
+        (_, Some(false)) => Some(End::Void),
+        (Some(Some(_)), None) => None,
+        (Some(None), None) if durable => Some(End::Void),
         _ => Some(End::AtHold),
     }
 }

@@ -30,7 +30,7 @@ pub(super) const RECOVER: &str = "UPDATE ledger SET outcome = 'unknown_after_cra
      audio_seconds = coalesce(held ->> '$.audio_seconds', 0), characters = coalesce(held ->> '$.characters', 0), \
      cost = coalesce(CAST(replace(held ->> '$.spend', '.', '') AS INTEGER), 0), held = NULL \
      WHERE outcome IS NULL \
-     AND id NOT IN (SELECT record_id FROM jobs WHERE record_id IS NOT NULL)";
+     AND id NOT IN (SELECT record_id FROM jobs WHERE due_at IS NOT NULL AND record_id IS NOT NULL)";
 
 /// The units, in the order of their columns.
 pub(super) const UNITS: [&str; 14] = [
