@@ -11,3 +11,4 @@ pub mod meter;
 pub mod reply;
 pub mod timeout;
 pub mod vendor;
+pub(crate) mod whole;

@@ -1,10 +1,10 @@
 //! The decoder of image answers that are translated: gathers pictures over as many steps as it takes.
 //!
-//! A vendor that makes one picture a call is called `n` times, one call after the other; a vendor that gives a URL where
-//! the picture itself was asked for is followed by a fetch from that URL. What fails after something was made costs only
-//! itself: the answer holds what there is, and its `warnings` tell of the rest.
+//! A vendor that makes one picture a call is called `n` times, side by side; a vendor that gives a URL where the picture
+//! itself was asked for is followed by a fetch from that URL. What fails where something was made costs only itself: the
+//! answer holds what there is, in the order of the calls, and its `warnings` tell of the rest.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, response};
 
@@ -12,12 +12,13 @@ use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::http::body::CallBody;
 use crate::http::fetch::ContentHosts;
+use crate::http::whole::Whole;
 use crate::wire::base64::Encoder;
 use crate::wire::images::{Answer, Form, Made};
 
 use super::traits::{Decoder, Exchange, Output, Target};
 
-/// The longest answer of a vendor: a few large pictures in base64.
+/// The longest answer of a vendor to one call: a few large pictures in base64.
 const MAX_ANSWER: usize = 128 * 1024 * 1024;
 /// The largest picture that is fetched.
 const MAX_PICTURE: usize = 32 * 1024 * 1024;
@@ -52,16 +53,17 @@ pub(super) struct Plan {
 impl Plan {
     /// The exchange that does it.
     pub(super) fn into_exchange(self, target: &Target) -> Exchange {
+        let beside: Vec<_> = (1..self.calls).map(|_| self.request.clone()).collect();
         let gallery = Gallery {
             hosts: ContentHosts::new(self.hosts, target.content_hosts.clone()),
             counts_tokens: target.terms.price.prices_tokens(),
-            request: (self.calls > 1).then(|| self.request.clone()),
-            left: self.calls,
             form: self.form,
             size: self.size,
             warnings: self.warnings,
             read: self.read,
-            step: Step::Making(BytesMut::new()),
+            calls: (0..=beside.len()).map(|_| Came::Nothing).collect(),
+            step: if beside.is_empty() { Step::Making(Whole::default()) } else { Step::Beside },
+            beside,
             next: None,
             made: Vec::new(),
             used: Usage::NONE,
@@ -76,23 +78,36 @@ struct Gallery {
     /// Whether the model's price goes by tokens. Where it does not, they are told to the caller and count nowhere, as they
     /// were not held either.
     counts_tokens: bool,
-    request: Option<Request<CallBody>>,
-    /// Calls whose answer has not been read.
-    left: u64,
     form: Option<Form>,
     size: Option<String>,
     warnings: Vec<String>,
     read: fn(&Bytes) -> Result<Taken, Error>,
+    /// What became of each call.
+    calls: Vec<Came>,
+    /// The requests of all calls but the first.
+    beside: Vec<Request<CallBody>>,
     step: Step,
     next: Option<Request<CallBody>>,
+    /// Of all calls, once they have ended.
     made: Vec<Made>,
     used: Usage,
     /// The vendor's answer, should it go on as it is.
     whole: Option<Bytes>,
 }
 
+/// What became of a call.
+enum Came {
+    /// It was not sent.
+    Nothing,
+    Pictures(Vec<Made>),
+    Failure(Error),
+}
+
 enum Step {
-    Making(BytesMut),
+    /// One call's answer comes in.
+    Making(Whole),
+    /// Several calls are out, side by side.
+    Beside,
     /// The picture of this number is being fetched.
     Fetching(usize, Picture),
     Done,
@@ -105,31 +120,61 @@ struct Picture {
     bytes: usize,
 }
 
+impl Picture {
+    /// More of it; `false` where it is too large.
+    fn push(&mut self, piece: &[u8]) -> bool {
+        self.bytes += piece.len();
+        if self.bytes > MAX_PICTURE {
+            return false;
+        }
+        self.encoder.push(piece, &mut self.text);
+        true
+    }
+}
+
 impl Gallery {
-    fn take(&mut self, body: &Bytes) -> Result<(), Error> {
+    fn take(&mut self, at: usize, body: &Bytes) -> Result<(), Error> {
         let taken = (self.read)(body)?;
-        self.left = self.left.saturating_sub(1);
-        self.whole = (taken.is_answer && taken.missing.is_empty()).then(|| body.clone());
+        self.whole = (self.calls.len() == 1 && taken.is_answer && taken.missing.is_empty()).then(|| body.clone());
         self.used = self.used.plus(&taken.usage);
-        self.made.extend(taken.made);
         self.warnings.extend(taken.missing);
+        self.calls[at] = Came::Pictures(taken.made);
         Ok(())
     }
 
     /// What was used so far, in the units that count.
     fn usage(&self) -> Usage {
         let tokens = if self.counts_tokens { self.used } else { Usage::NONE };
-        Usage { images: self.made.len() as u64, ..tokens }
+        let coming = self.calls.iter().map(|came| if let Came::Pictures(made) = came { made.len() } else { 0 });
+        Usage { images: (self.made.len() + coming.sum::<usize>()) as u64, ..tokens }
     }
 
-    /// Goes on to the next call, to the next fetch, or to the end.
+    /// All calls have ended: their pictures are put in order. The first failure, where there is no picture at all.
+    fn gather(&mut self) -> Result<(), Error> {
+        let mut failed = None;
+        let several = self.calls.len() > 1;
+        for (at, came) in std::mem::take(&mut self.calls).into_iter().enumerate() {
+            match came {
+                Came::Pictures(made) => self.made.extend(made),
+                Came::Failure(error) => {
+                    self.warnings.push(format!("Picture {} was not made. {}", at + 1, error.message()));
+                    failed.get_or_insert(error);
+                }
+                Came::Nothing if several => {
+                    self.warnings.push(format!("Picture {} was not asked for after another had failed.", at + 1));
+                }
+                Came::Nothing => {}
+            }
+        }
+        match failed {
+            Some(error) if self.made.is_empty() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on to the next fetch, or to the end.
     fn settle(&mut self, out: &mut Output) {
         out.deliver(self.usage());
-        if self.left > 0 {
-            self.step = Step::Making(BytesMut::new());
-            self.next = self.request.clone();
-            return;
-        }
         if self.form == Some(Form::Base64) {
             let from = if let Step::Fetching(at, _) = self.step { at + 1 } else { 0 };
             for at in from..self.made.len() {
@@ -179,44 +224,42 @@ impl Gallery {
 
     /// Whether one answer holds all pictures in the form that the caller wants.
     fn fits(&self) -> bool {
-        self.request.is_none()
-            && self.made.iter().all(|made| match (made, self.form) {
-                (_, None) => true,
-                (Made::Url(_), Some(form)) => form == Form::Url,
-                (Made::Base64 { .. }, Some(form)) => form == Form::Base64,
-            })
+        self.made.iter().all(|made| match (made, self.form) {
+            (_, None) => true,
+            (Made::Url(_), Some(form)) => form == Form::Url,
+            (Made::Base64 { .. }, Some(form)) => form == Form::Base64,
+        })
     }
 }
 
 impl Decoder for Gallery {
-    fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
+    fn head(&mut self, vendor: &response::Parts) -> Result<HeaderMap, Error> {
+        if let Step::Making(body) = &mut self.step {
+            body.expect(&vendor.headers);
+        }
         Ok(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]))
     }
 
     fn push(&mut self, piece: Bytes, _: &mut Output) -> Result<(), Error> {
-        match &mut self.step {
-            Step::Making(body) if body.len() + piece.len() <= MAX_ANSWER => body.extend_from_slice(&piece),
-            Step::Fetching(_, picture) if picture.bytes + piece.len() <= MAX_PICTURE => {
-                picture.bytes += piece.len();
-                picture.encoder.push(&piece, &mut picture.text);
-            }
-            Step::Making(_) | Step::Fetching(..) => {
-                return Err(Error::provider(
-                    Code::ProviderError,
-                    "The vendor's answer is larger than a picture can be.",
-                ));
-            }
-            Step::Done => {}
+        let fits = match &mut self.step {
+            Step::Making(body) => body.push(&piece, MAX_ANSWER),
+            Step::Fetching(_, picture) => picture.push(&piece),
+            Step::Beside | Step::Done => true,
+        };
+        if fits {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::provider(Code::ProviderError, "The vendor's answer is larger than a picture can be."))
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
         match &mut self.step {
             Step::Making(body) => {
-                let body = body.split().freeze();
-                self.take(&body)?;
+                let body = std::mem::take(body).into_bytes();
+                self.take(0, &body)?;
+                self.gather()?;
             }
+            Step::Beside => self.gather()?,
             Step::Fetching(at, picture) if picture.bytes > 0 => {
                 picture.encoder.finish(&mut picture.text);
                 picture.text.push(b'"');
@@ -236,22 +279,25 @@ impl Decoder for Gallery {
     }
 
     fn stumbled(&mut self, error: Error, out: &mut Output) -> Result<(), Error> {
-        if self.made.is_empty() {
-            return Err(error);
-        }
-        match self.step {
-            Step::Making(_) => {
-                let said = format!("Picture {} was not made. {}", self.made.len() + 1, error.message());
-                self.warnings.push(said);
-                // What one picture showed the next may not; anything else would only happen again.
-                let again = error.code() == Code::ContentPolicyViolation;
-                self.left = if again { self.left.saturating_sub(1) } else { 0 };
-            }
-            Step::Fetching(at, _) => self.kept_as_url(at, &error),
-            Step::Done => return Ok(()),
-        }
+        let Step::Fetching(at, _) = self.step else { return Err(error) };
+        self.kept_as_url(at, &error);
         self.settle(out);
         Ok(())
+    }
+
+    fn beside(&mut self) -> Vec<Request<CallBody>> {
+        std::mem::take(&mut self.beside)
+    }
+
+    fn part(&mut self, at: usize, answer: Result<Bytes, Error>, out: &mut Output) -> bool {
+        let taken = answer.and_then(|body| self.take(at, &body));
+        // What one picture showed the next may not; anything else would only happen again.
+        let goes_on = taken.as_ref().err().is_none_or(|error| error.code() == Code::ContentPolicyViolation);
+        if let Err(error) = taken {
+            self.calls[at] = Came::Failure(error);
+        }
+        out.deliver(self.usage());
+        goes_on
     }
 }
 

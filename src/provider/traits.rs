@@ -170,6 +170,21 @@ pub trait Decoder: Send + Sync + 'static {
     fn stumbled(&mut self, error: Error, _out: &mut Output) -> Result<(), Error> {
         Err(error)
     }
+
+    /// Requests that go out side by side with the exchange's own, a few at a time; asked once, before anything is sent.
+    ///
+    /// Where there are any, each answer comes whole, by [`part`](Self::part), the own request's too. Once all have come,
+    /// [`head`](Self::head) and [`finish`](Self::finish) are called as for a bare 200 without a body.
+    fn beside(&mut self) -> Vec<Request<CallBody>> {
+        Vec::new()
+    }
+
+    /// The whole answer to one of several requests, or why there is none, in the order in which they end: 0 is the
+    /// exchange's own request, 1 the first one [beside](Self::beside) it. Nothing may be put out yet. `false` where
+    /// those that have not gone out yet are not worth sending.
+    fn part(&mut self, _at: usize, _answer: Result<Bytes, Error>, _out: &mut Output) -> bool {
+        false
+    }
 }
 
 /// What a decoder puts out: bytes for the caller, and what they mean for the meter.

@@ -48,6 +48,18 @@ impl<B: VendorBody> Pump<B> {
         self.next.take()
     }
 
+    /// The requests that go out beside the exchange's own.
+    pub(super) fn beside(&mut self) -> Vec<Request<CallBody>> {
+        self.decoder.beside()
+    }
+
+    /// One of several answers has ended; `false` where the rest is not worth sending.
+    pub(super) fn part(&mut self, at: usize, answer: Result<Bytes, Error>) -> bool {
+        let goes_on = self.decoder.part(at, answer, &mut self.output);
+        self.inform();
+        goes_on
+    }
+
     /// Ends a step that failed. Where the exchange cannot go on without it, the error comes back, and is in the meter.
     pub(super) fn stumble(&mut self, error: Error) -> Result<(), Error> {
         self.over = true;
