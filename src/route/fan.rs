@@ -59,6 +59,7 @@ impl<C: VendorClient> Fan<C> {
     /// Sends no more; what is out goes on.
     pub(super) fn stop(&mut self) {
         self.waiting.clear();
+        self.out.retain(|run| !matches!(run.step, Step::Ready(_)));
     }
 
     /// The next answer that has ended, and the number of its request; `None` once all have.
@@ -71,7 +72,7 @@ impl<C: VendorClient> Fan<C> {
         }
         for place in 0..self.out.len() {
             if let Poll::Ready(answer) = self.out[place].poll(&self.target, &self.meter, cx) {
-                return Poll::Ready(Some((self.out.swap_remove(place).at, answer)));
+                return Poll::Ready(Some((self.out.remove(place).at, answer)));
             }
         }
         if self.out.is_empty() { Poll::Ready(None) } else { Poll::Pending }

@@ -7,7 +7,7 @@
 //! | field | OpenAI | Ark |
 //! |---|---|---|
 //! | `prompt` | at most 32,000 characters; 4,000 dall-e-3; 1,000 dall-e-2 | as it is |
-//! | `n` | at most 10; 1 dall-e-3 | a call each, one after the other, at most 10 |
+//! | `n` | at most 10; 1 dall-e-3 | a call each, side by side, at most 10 |
 //! | `size` | the nearest that the model has, with a warning | scaled into the model's range of pixels, with a warning |
 //! | `quality` | a word that the model does not have: 400, or the next one up where the model's options are `nearest` | left out |
 //! | `image` | a 400 but in edits | sent along |
