@@ -14,9 +14,10 @@ const VENDORS: [(&str, fn(&str) -> Value); 2] = [
         json!({"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": text}}]},
             "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 1290}})
     }),
-    ("bytedance-image", |text| {
-        json!({"created": 1, "data": [{"b64_json": text, "size": "2048x2048"}], "usage": {"generated_images": 1}})
-    }),
+    (
+        "bytedance-image",
+        |text| json!({"created": 1, "data": [{"b64_json": text, "size": "2048x2048"}], "usage": {"generated_images": 1}}),
+    ),
 ];
 
 const REFUSED: &str =
@@ -32,14 +33,14 @@ fn texts(answer: &Value) -> Vec<&str> {
     answer["data"].as_array().unwrap().iter().map(|made| made["b64_json"].as_str().unwrap()).collect()
 }
 
-const SPEND: &str =
-    "[[limits]]\nscope = \"workspace:acme\"\nmeasure = \"images\"\namount = 1000\nper = \"total\"\n";
+const SPEND: &str = "[[limits]]\nscope = \"workspace:acme\"\nmeasure = \"images\"\namount = 1000\nper = \"total\"\n";
 
 #[tokio::test(start_paused = true)]
 async fn they_are_asked_for_at_once_a_few_at_a_time_and_come_in_order() {
     for (model, made) in VENDORS {
         // The later ones are the quicker ones.
-        let vendor = move |asked: &Asked| Answer::json(200, made(&format!("P{}", asked.nth))).after(20 - asked.nth as u64);
+        let vendor =
+            move |asked: &Asked| Answer::json(200, made(&format!("P{}", asked.nth))).after(20 - asked.nth as u64);
         let world = world(SPEND, vendor).await;
         let begun = tokio::time::Instant::now();
         let reply = world.images(&pictures(model, 10)).await;

@@ -112,6 +112,11 @@ impl Answer {
         Self { status: 200, headers, body: body.into(), after: Duration::ZERO }
     }
 
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     pub fn after(mut self, seconds: u64) -> Self {
         self.after = Duration::from_secs(seconds);
         self

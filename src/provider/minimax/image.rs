@@ -144,7 +144,7 @@ struct Answer<'a> {
     #[serde(borrow, default)]
     metadata: Option<Metadata<'a>>,
     #[serde(default)]
-    base_resp: BaseResp,
+    base_resp: Option<BaseResp>,
 }
 
 #[derive(Default, Deserialize)]
@@ -176,7 +176,7 @@ fn read(body: &Bytes) -> Result<Taken, Error> {
         Error::provider(Code::ProviderError, "MiniMax's answer cannot be read.").cause(e.to_string())
     };
     let answer: Answer<'_> = serde_json::from_slice(body).map_err(unreadable)?;
-    answer.base_resp.check()?;
+    answer.base_resp.unwrap_or_default().check()?;
     let data = answer.data.unwrap_or_default();
     let text = |raw: &&RawValue| body.slice_ref(raw.get().as_bytes());
     let is_text = |raw: &&&RawValue| raw.get().starts_with('"') && raw.get() != "\"\"";

@@ -194,7 +194,7 @@ struct Drawn<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct DrawnPart<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "inline_data")]
     inline_data: Option<Inline<'a>>,
     thought: Option<bool>,
 }
@@ -202,9 +202,21 @@ struct DrawnPart<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Inline<'a> {
+    #[serde(borrow, default, alias = "mime_type")]
+    mime_type: Option<Text<'a>>,
     #[serde(borrow, default)]
-    mime_type: Text<'a>,
-    data: &'a RawValue,
+    data: Option<&'a RawValue>,
+}
+
+impl Inline<'_> {
+    /// The picture, unless it is something else. One that does not say what it is, is what was asked for.
+    fn picture(&self, body: &Bytes) -> Option<Made> {
+        let media_type = self.mime_type.as_deref().unwrap_or("image/png");
+        let data = self.data.map(RawValue::get).filter(|data| data.starts_with('"') && *data != "\"\"")?;
+        media_type
+            .starts_with("image/")
+            .then(|| Made::Base64 { media_type: media_type.to_owned(), text: body.slice_ref(data.as_bytes()) })
+    }
 }
 
 /// Reads an answer. Pictures among the model's thoughts are drafts.
@@ -216,13 +228,7 @@ fn read(body: &Bytes) -> Result<Taken, Error> {
     let candidates = answer.candidates.unwrap_or_default();
     let parts = candidates.iter().filter_map(|c| c.content.as_ref()?.parts.as_ref()).flatten();
     let drawn = parts.filter(|part| part.thought != Some(true)).filter_map(|part| part.inline_data.as_ref());
-    let made: Vec<_> = drawn
-        .filter(|inline| inline.mime_type.starts_with("image/") && inline.data.get().starts_with('"'))
-        .map(|inline| Made::Base64 {
-            media_type: inline.mime_type.0.as_ref().to_owned(),
-            text: body.slice_ref(inline.data.get().as_bytes()),
-        })
-        .collect();
+    let made: Vec<_> = drawn.filter_map(|inline| inline.picture(body)).collect();
     if made.is_empty() {
         let ending = candidates.into_iter().find_map(|c| c.finish_reason);
         let blocked = answer.prompt_feedback.and_then(|feedback| feedback.block_reason);
@@ -234,7 +240,7 @@ fn read(body: &Bytes) -> Result<Taken, Error> {
 
 /// Why there is no picture. A blocked prompt is said outright; otherwise the ending tells.
 fn nothing_made(blocked: Option<String>, ending: Option<String>) -> Error {
-    const REFUSALS: [&str; 13] = [
+    const REFUSALS: [&str; 12] = [
         "SAFETY",
         "RECITATION",
         "BLOCKLIST",
@@ -244,7 +250,6 @@ fn nothing_made(blocked: Option<String>, ending: Option<String>) -> Error {
         "IMAGE_SAFETY",
         "IMAGE_PROHIBITED_CONTENT",
         "IMAGE_RECITATION",
-        "NO_IMAGE",
         "MODEL_ARMOR",
         "ESCALATION",
         "PUP_LIMITED_DISABLED",

@@ -116,7 +116,7 @@ fn read(body: &Bytes) -> Result<Taken, Error> {
     if let Some(error) = &answer.error {
         return Err(fault::inside(error));
     }
-    let (mut made, mut missing) = (Vec::new(), Vec::new());
+    let (mut made, mut missing, mut strange) = (Vec::new(), Vec::new(), false);
     for prediction in answer.predictions.unwrap_or_default() {
         match (prediction.bytes_base64_encoded, prediction.rai_filtered_reason) {
             (Some(data), _) if data.get().starts_with('"') => made.push(Made::Base64 {
@@ -124,8 +124,12 @@ fn read(body: &Bytes) -> Result<Taken, Error> {
                 text: body.slice_ref(data.get().as_bytes()),
             }),
             (_, Some(_)) => missing.push("A picture was taken out by the vendor's safety check.".to_owned()),
-            _ => {}
+            // One that lies in the operator's own storage, say.
+            _ => strange = true,
         }
+    }
+    if made.is_empty() && missing.is_empty() && strange {
+        return Err(Error::provider(Code::ProviderError, "The vendor's answer holds no picture."));
     }
     if made.is_empty() {
         return Err(Error::provider(
