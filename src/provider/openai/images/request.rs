@@ -14,7 +14,7 @@ use crate::provider::openai::request::{Edits, post};
 use crate::provider::openai::{Answer, Written, voice};
 use crate::provider::traits::{Exchange, Target};
 use crate::wire::images::{Form, ImageRequest, SOFT, left_out, write_warnings};
-use crate::wire::openai_request::unsupported;
+use crate::wire::openai_request::{missing, unsupported};
 use crate::wire::splice::splice;
 
 use super::Counts;
@@ -88,6 +88,14 @@ fn changes(model: &Model, request: &ImageRequest<'_>, call: &Call, target: &Targ
     request.n_at_most(model.max_n)?;
     if call.endpoint() == Endpoint::ImageGenerations && !request.pictures.is_empty() {
         return Err(unsupported("image", "POST /v1/images/edits works from pictures on this model"));
+    }
+    if call.endpoint() == Endpoint::ImageEdits {
+        if !model.edits {
+            return Err(unsupported("model", "it makes pictures from text alone; gpt-image models edit"));
+        }
+        if request.pictures.is_empty() {
+            return Err(missing("image"));
+        }
     }
     if call.streams() && model.has_form {
         return Err(unsupported("stream", "this model's pictures come in one answer"));
