@@ -16,7 +16,7 @@ use crate::http::whole::Whole;
 use crate::wire::base64::Encoder;
 use crate::wire::images::{Answer, Form, Made};
 
-use super::traits::{Decoder, Exchange, Output, Target};
+use super::traits::{Decoder, Exchange, MadeAs, Output, Target};
 
 /// The longest answer of a vendor to one call: a few large pictures in base64.
 const MAX_ANSWER: usize = 128 * 1024 * 1024;
@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) form: Option<Form>,
     /// The size that the vendor was asked for, where it is exact.
     pub(super) size: Option<String>,
+    /// The quality that it was asked for, where that is another than the caller's.
+    pub(super) quality: Option<String>,
     pub(super) warnings: Vec<String>,
     pub(super) dropped: Vec<&'static str>,
     /// The vendor's own hosts, from which pictures may be fetched.
@@ -58,6 +60,7 @@ impl Plan {
             hosts: ContentHosts::new(self.hosts, target.content_hosts.clone()),
             counts_tokens: target.terms.price.prices_tokens(),
             form: self.form,
+            made_as: MadeAs { size: self.size.clone(), quality: self.quality },
             size: self.size,
             warnings: self.warnings,
             read: self.read,
@@ -80,6 +83,7 @@ struct Gallery {
     counts_tokens: bool,
     form: Option<Form>,
     size: Option<String>,
+    made_as: MadeAs,
     warnings: Vec<String>,
     read: fn(&Bytes) -> Result<Taken, Error>,
     /// What became of each call.
@@ -219,6 +223,7 @@ impl Gallery {
             }
         }
         out.report(self.usage());
+        out.made_as(std::mem::take(&mut self.made_as));
         out.complete();
     }
 

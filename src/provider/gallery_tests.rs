@@ -46,6 +46,7 @@ fn exchange(calls: u64, form: Option<Form>, price: Price) -> Exchange {
         calls,
         form,
         size: None,
+        quality: None,
         warnings: Vec::new(),
         dropped: Vec::new(),
         hosts: &["*.cdn.test"],

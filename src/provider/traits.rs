@@ -194,6 +194,15 @@ pub struct Output {
     usage: Option<Usage>,
     delivered: Usage,
     complete: bool,
+    made_as: MadeAs,
+}
+
+/// What was made, where that decides the price and is not what was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the options of a price tier; `None` is as asked")]
+pub struct MadeAs {
+    pub size: Option<String>,
+    pub quality: Option<String>,
 }
 
 impl Output {
@@ -212,6 +221,16 @@ impl Output {
     /// What has been delivered so far, by our own count: the ground of an estimate.
     pub fn deliver(&mut self, so_far: Usage) {
         self.delivered = so_far;
+    }
+
+    /// What was made is priced as this.
+    pub fn made_as(&mut self, made: MadeAs) {
+        self.made_as = made;
+    }
+
+    /// What is to be priced otherwise than it was asked for.
+    pub fn is_made_as(&self) -> &MadeAs {
+        &self.made_as
     }
 
     /// The answer is whole: its finish was seen.

@@ -13,7 +13,7 @@ use crate::domain::usage::Usage;
 use crate::http::body::CallBody;
 use crate::http::meter::Meter;
 use crate::http::vendor::{VendorBody, transport_failure};
-use crate::provider::traits::{Decoder, Output};
+use crate::provider::traits::{Decoder, MadeAs, Output};
 
 /// What is left of a vendor's answer, over all steps of an exchange.
 pub(super) struct Pump<B> {
@@ -158,6 +158,10 @@ impl<B: VendorBody> Pump<B> {
         }
         if self.output.delivered() != Usage::NONE {
             self.meter.deliver(self.output.delivered());
+        }
+        let made = self.output.is_made_as();
+        if *made != MadeAs::default() {
+            self.meter.made_as(made.size.as_deref(), made.quality.as_deref());
         }
         if self.output.is_complete() {
             self.meter.complete();

@@ -113,6 +113,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         calls: 1,
         form: request.form,
         size: Some(size.to_string()),
+        quality: None,
         warnings,
         dropped,
         hosts: HOSTS,

@@ -52,6 +52,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         // Google's own form is base64; a caller who names none gets that.
         form: request.form.or(Some(Form::Base64)),
         size: None,
+        quality: None,
         warnings: encoded.warnings,
         dropped: encoded.dropped,
         hosts: HOSTS,

@@ -141,6 +141,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         calls: request.n,
         form: request.form,
         size,
+        quality: None,
         warnings,
         dropped,
         hosts: HOSTS,

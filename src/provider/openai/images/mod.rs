@@ -27,7 +27,7 @@ mod tests;
 use crate::base::error::Error;
 use crate::domain::usage::Usage;
 use crate::http::call::Call;
-use crate::provider::traits::{Exchange, Target};
+use crate::provider::traits::{Exchange, MadeAs, Target};
 
 use super::dialect::Dialect;
 
@@ -42,7 +42,7 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
 }
 
 /// What an answer that passes through is counted to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     /// Pictures that were asked for, and that have come.
     pub(super) asked: u64,
@@ -50,6 +50,8 @@ pub(super) struct Counts {
     pub(super) tokens: Usage,
     /// Whether the model's price goes by tokens. Where it does not, they count nowhere, as they were not held either.
     pub(super) by_token: bool,
+    /// What was made, as far as it was changed on the way there or the answer tells it.
+    pub(super) made_as: MadeAs,
 }
 
 impl Counts {

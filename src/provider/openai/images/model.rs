@@ -12,8 +12,8 @@ pub(super) struct Model {
     pub(super) max_prompt: usize,
     pub(super) max_n: u64,
     sizes: Sizes,
-    /// From the least to the best.
-    qualities: &'static [&'static str],
+    /// From the least to the best; where the model knows no `auto`, the first is what it makes unasked.
+    pub(super) qualities: &'static [&'static str],
     /// The soft options that it has, beside `quality`.
     pub(super) options: &'static [&'static str],
     /// Whether it knows `response_format`; the others give base64.

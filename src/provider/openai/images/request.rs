@@ -12,7 +12,7 @@ use crate::provider::openai::billing::Billing;
 use crate::provider::openai::dialect::Dialect;
 use crate::provider::openai::request::{Edits, post};
 use crate::provider::openai::{Answer, Written, voice};
-use crate::provider::traits::{Exchange, Target};
+use crate::provider::traits::{Exchange, MadeAs, Target};
 use crate::wire::images::{Form, ImageRequest, SOFT, left_out, write_warnings};
 use crate::wire::openai_request::{missing, unsupported};
 use crate::wire::splice::splice;
@@ -29,6 +29,7 @@ struct Changes {
     replaced: Vec<(&'static str, String)>,
     warnings: Vec<String>,
     dropped: Vec<&'static str>,
+    made_as: MadeAs,
 }
 
 pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<Exchange, Error> {
@@ -52,7 +53,8 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
             request: sent,
             calls: 1,
             form: request.form,
-            size: None,
+            size: changes.made_as.size,
+            quality: changes.made_as.quality,
             warnings: changes.warnings,
             dropped: changes.dropped,
             hosts: &[],
@@ -76,7 +78,7 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
         shows_usage: true,
         billing: Billing::of(call, target),
         sound: "",
-        images: Some((Counts::of(call, target), first.into())),
+        images: Some((Counts { made_as: changes.made_as, ..Counts::of(call, target) }, first.into())),
         form: None,
     };
     Ok(Exchange { request: Some(sent), decoder: Box::new(decoder), dropped })
@@ -110,16 +112,20 @@ fn changes(model: &Model, request: &ImageRequest<'_>, call: &Call, target: &Targ
         changes.cut.push("response_format");
     }
     if let Some(quality) = model.quality(request, target.terms.options, &mut changes.warnings)? {
+        changes.made_as.quality = Some(quality.to_owned());
         changes.replaced.push(("quality", quality.to_owned()));
     }
     if request.quality.is_none() && model.has_form {
         changes.cut.push("quality");
+        changes.made_as.quality = Some(model.qualities[0].to_owned());
     }
     if request.size.is_none() && model.has_form {
         changes.cut.push("size");
+        changes.made_as.size = Some("1024x1024".to_owned());
     }
     if let Some((wanted, size)) = request.size.map(|wanted| (wanted, model.size(wanted))).filter(|(w, s)| w != s) {
         changes.warnings.push(format!("\"size\" {wanted} was made as {size}, the nearest that this model has."));
+        changes.made_as.size = Some(size.to_string());
         changes.replaced.push(("size", size.to_string()));
     }
     Ok(changes)
