@@ -11,4 +11,3 @@ pub mod meter;
 pub mod reply;
 pub mod timeout;
 pub mod vendor;
-pub(crate) mod whole;

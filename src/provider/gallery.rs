@@ -10,11 +10,11 @@ use http::{HeaderMap, HeaderValue, Request, response};
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
-use crate::http::body::CallBody;
+use crate::http::body::{CallBody, Segments};
 use crate::http::fetch::ContentHosts;
-use crate::http::whole::Whole;
 use crate::wire::base64::Encoder;
 use crate::wire::images::{Answer, Form, Made};
+use crate::wire::outline::{Outline, Outliner};
 
 use super::traits::{Decoder, Exchange, MadeAs, Output, Target};
 
@@ -49,7 +49,7 @@ pub(super) struct Plan {
     pub(super) dropped: Vec<&'static str>,
     /// The vendor's own hosts, from which pictures may be fetched.
     pub(super) hosts: &'static [&'static str],
-    pub(super) read: fn(&Bytes) -> Result<Taken, Error>,
+    pub(super) read: fn(&Outline) -> Result<Taken, Error>,
 }
 
 impl Plan {
@@ -65,7 +65,7 @@ impl Plan {
             warnings: self.warnings,
             read: self.read,
             calls: (0..=beside.len()).map(|_| Came::Nothing).collect(),
-            step: if beside.is_empty() { Step::Making(Whole::default()) } else { Step::Beside },
+            step: if beside.is_empty() { Step::Making(Outliner::default()) } else { Step::Beside },
             beside,
             next: None,
             made: Vec::new(),
@@ -85,7 +85,7 @@ struct Gallery {
     size: Option<String>,
     made_as: MadeAs,
     warnings: Vec<String>,
-    read: fn(&Bytes) -> Result<Taken, Error>,
+    read: fn(&Outline) -> Result<Taken, Error>,
     /// What became of each call.
     calls: Vec<Came>,
     /// The requests of all calls but the first.
@@ -96,7 +96,7 @@ struct Gallery {
     made: Vec<Made>,
     used: Usage,
     /// The vendor's answer, should it go on as it is.
-    whole: Option<Bytes>,
+    whole: Option<Outline>,
 }
 
 /// What became of a call.
@@ -109,7 +109,7 @@ enum Came {
 
 enum Step {
     /// One call's answer comes in.
-    Making(Whole),
+    Making(Outliner),
     /// Several calls are out, side by side.
     Beside,
     /// The picture of this number is being fetched.
@@ -137,9 +137,9 @@ impl Picture {
 }
 
 impl Gallery {
-    fn take(&mut self, at: usize, body: &Bytes) -> Result<(), Error> {
-        let taken = (self.read)(body)?;
-        self.whole = (self.calls.len() == 1 && taken.is_answer && taken.missing.is_empty()).then(|| body.clone());
+    fn take(&mut self, at: usize, answer: &Outline) -> Result<(), Error> {
+        let taken = (self.read)(answer)?;
+        self.whole = (self.calls.len() == 1 && taken.is_answer && taken.missing.is_empty()).then(|| answer.clone());
         self.used = self.used.plus(&taken.usage);
         self.warnings.extend(taken.missing);
         self.calls[at] = Came::Pictures(taken.made);
@@ -199,8 +199,7 @@ impl Gallery {
 
     fn fetch(&self, at: usize) -> Option<Result<Request<CallBody>, Error>> {
         let Made::Url(text) = self.made.get(at)? else { return None };
-        let url: String = serde_json::from_slice(text).unwrap_or_default();
-        Some(self.hosts.get(&url))
+        Some(self.hosts.get(&text.read().unwrap_or_default()))
     }
 
     fn kept_as_url(&mut self, at: usize, error: &Error) {
@@ -210,7 +209,7 @@ impl Gallery {
     fn write(&mut self, out: &mut Output) {
         self.step = Step::Done;
         match self.whole.take().filter(|_| self.warnings.is_empty() && self.fits()) {
-            Some(whole) => out.write(whole),
+            Some(whole) => whole.into_pieces().into_iter().for_each(|piece| out.write(piece)),
             None => {
                 let answer = Answer {
                     made: &self.made,
@@ -238,16 +237,16 @@ impl Gallery {
 }
 
 impl Decoder for Gallery {
-    fn head(&mut self, vendor: &response::Parts) -> Result<HeaderMap, Error> {
-        if let Step::Making(body) = &mut self.step {
-            body.expect(&vendor.headers);
-        }
+    fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
         Ok(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]))
     }
 
     fn push(&mut self, piece: Bytes, _: &mut Output) -> Result<(), Error> {
         let fits = match &mut self.step {
-            Step::Making(body) => body.push(&piece, MAX_ANSWER),
+            Step::Making(answer) => {
+                answer.push(&piece);
+                answer.len() <= MAX_ANSWER
+            }
             Step::Fetching(_, picture) => picture.push(&piece),
             Step::Beside | Step::Done => true,
         };
@@ -259,17 +258,17 @@ impl Decoder for Gallery {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
         match &mut self.step {
-            Step::Making(body) => {
-                let body = std::mem::take(body).into_bytes();
-                self.take(0, &body)?;
+            Step::Making(answer) => {
+                let answer = std::mem::take(answer).done();
+                self.take(0, &answer)?;
                 self.gather()?;
             }
             Step::Beside => self.gather()?,
             Step::Fetching(at, picture) if picture.bytes > 0 => {
                 picture.encoder.finish(&mut picture.text);
                 picture.text.push(b'"');
-                let text = std::mem::take(&mut picture.text).into();
-                self.made[*at] = Made::Base64 { media_type: "image/png".to_owned(), text };
+                let text = Bytes::from(std::mem::take(&mut picture.text));
+                self.made[*at] = Made::Base64 { media_type: "image/png".to_owned(), text: text.into() };
                 self.whole = None;
             }
             Step::Fetching(..) => return Err(Error::provider(Code::ProviderError, "The vendor's result is empty.")),
@@ -294,8 +293,12 @@ impl Decoder for Gallery {
         std::mem::take(&mut self.beside)
     }
 
-    fn part(&mut self, at: usize, answer: Result<Bytes, Error>, out: &mut Output) -> bool {
-        let taken = answer.and_then(|body| self.take(at, &body));
+    fn part(&mut self, at: usize, answer: Result<Segments, Error>, out: &mut Output) -> bool {
+        let taken = answer.and_then(|answer| {
+            let mut outliner = Outliner::default();
+            answer.pieces().iter().for_each(|piece| outliner.push(piece));
+            self.take(at, &outliner.done())
+        });
         // What one picture showed the next may not; anything else would only happen again.
         let goes_on = taken.as_ref().err().is_none_or(|error| error.code() == Code::ContentPolicyViolation);
         if let Err(error) = taken {

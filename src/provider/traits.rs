@@ -18,7 +18,7 @@ use crate::base::secret::Secret;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::model::ModelTerms;
 use crate::domain::usage::Usage;
-use crate::http::body::CallBody;
+use crate::http::body::{CallBody, Segments};
 use crate::http::call::Call;
 
 /// A vendor's credential.
@@ -182,7 +182,7 @@ pub trait Decoder: Send + Sync + 'static {
     /// The whole answer to one of several requests, or why there is none, in the order in which they end: 0 is the
     /// exchange's own request, 1 the first one [beside](Self::beside) it. Nothing may be put out yet. `false` where
     /// those that have not gone out yet are not worth sending.
-    fn part(&mut self, _at: usize, _answer: Result<Bytes, Error>, _out: &mut Output) -> bool {
+    fn part(&mut self, _at: usize, _answer: Result<Segments, Error>, _out: &mut Output) -> bool {
         false
     }
 }

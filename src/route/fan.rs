@@ -11,12 +11,12 @@ use http::{Request, Response, response};
 use http_body::Body;
 
 use crate::base::error::{Code, Error};
-use crate::http::body::CallBody;
+use crate::http::body::{CallBody, Segments};
 use crate::http::headers::upstream_request_id;
 use crate::http::meter::Meter;
 use crate::http::vendor::{VendorClient, transport_failure};
-use crate::http::whole::Whole;
 use crate::provider::traits::Target;
+use crate::wire::pieces::Pieces;
 
 use super::future::MAX_FAULT_BYTES;
 
@@ -43,7 +43,7 @@ struct Run<C: VendorClient> {
 enum Step<C: VendorClient> {
     Ready(Option<Request<CallBody>>),
     Calling(Pin<Box<C::Trip>>),
-    Reading { parts: Box<response::Parts>, body: C::Body, read: Whole },
+    Reading { parts: Box<response::Parts>, body: C::Body, read: Pieces },
 }
 
 impl<C: VendorClient> Fan<C> {
@@ -63,7 +63,7 @@ impl<C: VendorClient> Fan<C> {
     }
 
     /// The next answer that has ended, and the number of its request; `None` once all have.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<Bytes, Error>)>> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<Segments, Error>)>> {
         while self.out.len() < AT_ONCE
             && let Some((at, mut request)) = self.waiting.pop_front()
         {
@@ -80,7 +80,7 @@ impl<C: VendorClient> Fan<C> {
 }
 
 impl<C: VendorClient> Run<C> {
-    fn poll(&mut self, target: &Target, meter: &Meter, cx: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
+    fn poll(&mut self, target: &Target, meter: &Meter, cx: &mut Context<'_>) -> Poll<Result<Segments, Error>> {
         loop {
             self.step = match &mut self.step {
                 Step::Ready(request) => {
@@ -100,8 +100,8 @@ impl<C: VendorClient> Run<C> {
                 Step::Reading { parts, body, read } => {
                     let whole = ready!(poll_read(body, read, MAX_FAULT_BYTES, cx));
                     // One that breaks off, or goes on too long, counts as far as it came.
-                    let said = whole.unwrap_or_else(|_| std::mem::take(read).into_bytes());
-                    return Poll::Ready(Err(target.codec.fault(parts.status, &parts.headers, &said)));
+                    let said = whole.unwrap_or_else(|_| Segments::new(std::mem::take(read).done()));
+                    return Poll::Ready(Err(target.codec.fault(parts.status, &parts.headers, &said.joined())));
                 }
             };
         }
@@ -114,16 +114,12 @@ impl<C: VendorClient> Step<C> {
         if let Some(id) = upstream_request_id(&parts.headers) {
             meter.upstream_request_id(id.into());
         }
-        let mut read = Whole::default();
-        if parts.status.is_success() {
-            read.expect(&parts.headers);
-        }
-        Self::Reading { parts: Box::new(parts), body, read }
+        Self::Reading { parts: Box::new(parts), body, read: Pieces::default() }
     }
 }
 
 /// Reads to the end. After a failure, what came stays in `read`.
-fn poll_read<B>(body: &mut B, read: &mut Whole, most: usize, cx: &mut Context<'_>) -> Poll<Result<Bytes, Error>>
+fn poll_read<B>(body: &mut B, read: &mut Pieces, most: usize, cx: &mut Context<'_>) -> Poll<Result<Segments, Error>>
 where
     B: Body<Data = Bytes, Error: Into<crate::http::vendor::BoxError>> + Unpin,
 {
@@ -131,13 +127,14 @@ where
         match ready!(Pin::new(&mut *body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 let piece = frame.into_data().unwrap_or_default();
-                if !read.push(&piece, most) {
+                if piece.len() > most - read.len() {
                     let message = "The vendor's answer is larger than a picture can be.";
                     return Poll::Ready(Err(Error::provider(Code::ProviderError, message)));
                 }
+                read.push(piece);
             }
             Some(Err(error)) => return Poll::Ready(Err(transport_failure(&*error.into()))),
-            None => return Poll::Ready(Ok(std::mem::take(read).into_bytes())),
+            None => return Poll::Ready(Ok(Segments::new(std::mem::take(read).done()))),
         }
     }
 }

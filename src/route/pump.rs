@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, response};
 use crate::base::clock::Clock;
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
-use crate::http::body::CallBody;
+use crate::http::body::{CallBody, Segments};
 use crate::http::meter::Meter;
 use crate::http::vendor::{VendorBody, transport_failure};
 use crate::provider::traits::{Decoder, MadeAs, Output};
@@ -54,7 +54,7 @@ impl<B: VendorBody> Pump<B> {
     }
 
     /// One of several answers has ended; `false` where the rest is not worth sending.
-    pub(super) fn part(&mut self, at: usize, answer: Result<Bytes, Error>) -> bool {
+    pub(super) fn part(&mut self, at: usize, answer: Result<Segments, Error>) -> bool {
         let goes_on = self.decoder.part(at, answer, &mut self.output);
         self.inform();
         goes_on

@@ -1,6 +1,5 @@
 //! Gemini's image models: `generateContent` that answers with pictures among its parts.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,6 +13,7 @@ use crate::provider::gemini::request::type_by_path;
 use crate::provider::gemini::whole::unreadable;
 use crate::wire::images::{ImageRequest, Made, Picture, Size, left_out, nearest};
 use crate::wire::openai_request::missing;
+use crate::wire::outline::Outline;
 use crate::wire::text::Text;
 
 use super::{Encoded, written};
@@ -210,25 +210,23 @@ struct Inline<'a> {
 
 impl Inline<'_> {
     /// The picture, unless it is something else. One that does not say what it is, is what was asked for.
-    fn picture(&self, body: &Bytes) -> Option<Made> {
+    fn picture(&self, outline: &Outline) -> Option<Made> {
         let media_type = self.mime_type.as_deref().unwrap_or("image/png");
-        let data = self.data.map(RawValue::get).filter(|data| data.starts_with('"') && *data != "\"\"")?;
-        media_type
-            .starts_with("image/")
-            .then(|| Made::Base64 { media_type: media_type.to_owned(), text: body.slice_ref(data.as_bytes()) })
+        let text = outline.text(self.data?)?;
+        media_type.starts_with("image/").then(|| Made::Base64 { media_type: media_type.to_owned(), text })
     }
 }
 
 /// Reads an answer. Pictures among the model's thoughts are drafts.
-fn read(body: &Bytes) -> Result<Taken, Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+fn read(outline: &Outline) -> Result<Taken, Error> {
+    let answer: Answer<'_> = serde_json::from_slice(outline.rest()).map_err(unreadable)?;
     if let Some(error) = &answer.error {
         return Err(fault::inside(error));
     }
     let candidates = answer.candidates.unwrap_or_default();
     let parts = candidates.iter().filter_map(|c| c.content.as_ref()?.parts.as_ref()).flatten();
     let drawn = parts.filter(|part| part.thought != Some(true)).filter_map(|part| part.inline_data.as_ref());
-    let made: Vec<_> = drawn.filter_map(|inline| inline.picture(body)).collect();
+    let made: Vec<_> = drawn.filter_map(|inline| inline.picture(outline)).collect();
     if made.is_empty() {
         let ending = candidates.into_iter().find_map(|c| c.finish_reason);
         let blocked = answer.prompt_feedback.and_then(|feedback| feedback.block_reason);

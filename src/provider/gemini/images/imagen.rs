@@ -1,6 +1,5 @@
 //! Imagen: `predict`.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -11,6 +10,7 @@ use crate::provider::gemini::fault::{self, Status};
 use crate::provider::gemini::whole::unreadable;
 use crate::wire::images::{ImageRequest, Made, Size, left_out, nearest};
 use crate::wire::openai_request::unsupported;
+use crate::wire::outline::Outline;
 use crate::wire::text::Text;
 
 use super::{Encoded, written};
@@ -111,17 +111,18 @@ struct Prediction<'a> {
 }
 
 /// Reads an answer. A picture that was filtered out is an entry with a reason alone, or no entry at all.
-fn read(body: &Bytes) -> Result<Taken, Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+fn read(outline: &Outline) -> Result<Taken, Error> {
+    let answer: Answer<'_> = serde_json::from_slice(outline.rest()).map_err(unreadable)?;
     if let Some(error) = &answer.error {
         return Err(fault::inside(error));
     }
     let (mut made, mut missing, mut strange) = (Vec::new(), Vec::new(), false);
     for prediction in answer.predictions.unwrap_or_default() {
-        match (prediction.bytes_base64_encoded, prediction.rai_filtered_reason) {
-            (Some(data), _) if data.get().starts_with('"') => made.push(Made::Base64 {
+        let drawn = prediction.bytes_base64_encoded.and_then(|data| outline.text(data));
+        match (drawn, prediction.rai_filtered_reason) {
+            (Some(text), _) => made.push(Made::Base64 {
                 media_type: prediction.mime_type.map_or("image/png".to_owned(), |kind| kind.0.into_owned()),
-                text: body.slice_ref(data.get().as_bytes()),
+                text,
             }),
             (_, Some(_)) => missing.push("A picture was taken out by the vendor's safety check.".to_owned()),
             // One that lies in the operator's own storage, say.

@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use crate::base::error::{Code, Error};
 use crate::http::call::Call;
-use crate::provider::gallery::Plan;
+use crate::provider::gallery::{Plan, Taken};
 use crate::provider::traits::{Exchange, Target};
 use crate::wire::images::{Form, ImageRequest};
 use crate::wire::openai_request::unsupported;
+use crate::wire::outline::Outline;
 
 use super::post;
 
@@ -29,7 +30,7 @@ struct Encoded {
     calls: u64,
     warnings: Vec<String>,
     dropped: Vec<&'static str>,
-    read: fn(&Bytes) -> Result<crate::provider::gallery::Taken, Error>,
+    read: fn(&Outline) -> Result<Taken, Error>,
 }
 
 /// Translates the call; the upstream id tells which way the model goes.
