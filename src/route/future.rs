@@ -25,9 +25,9 @@ use crate::jobs::{Creation, VideoJobs};
 use crate::provider::traits::Target;
 
 use super::body::RouteBody;
-use super::drain::Drain;
 use super::fan::Fan;
 use super::pump::Pump;
+use super::service::Way;
 use crate::http::vendor::transport_failure;
 use crate::http::vendor::{VendorBody, VendorClient};
 
@@ -39,12 +39,14 @@ pub(super) struct Trip<C: VendorClient> {
     pub(super) reply: ReplyTo,
     pub(super) meter: Meter,
     pub(super) target: Arc<Target>,
-    pub(super) pump: Pump<C::Body>,
+    pub(super) pump: Box<Pump<C::Body>>,
+    /// The request of the step that is to begin; `None` where the answer is made in this process.
+    pub(super) request: Option<Request<CallBody>>,
     pub(super) client: C,
     /// The head of the caller's answer, as the last step that began has it.
     pub(super) headers: HeaderMap,
     pub(super) dropped: Vec<&'static str>,
-    pub(super) drain: Option<Drain>,
+    pub(super) way: Arc<Way>,
 }
 
 /// A video job in the making.
@@ -90,7 +92,8 @@ impl<C: VendorClient> Trip<C> {
 
 /// The future of [`ProviderRouteService`](super::ProviderRouteService).
 pub struct RouteFuture<C: VendorClient> {
-    trip: Option<Trip<C>>,
+    /// In a box: futures are moved about, layer by layer.
+    trip: Option<Box<Trip<C>>>,
     step: Step<C>,
 }
 
@@ -99,8 +102,8 @@ enum Step<C: VendorClient> {
     /// A video job is made; it goes on without this future.
     Making(Box<Making>),
     /// The hold goes to disk before the vendor is called.
-    Journal(StoreFuture<bool>, Option<Request<CallBody>>),
-    Ready(Option<Request<CallBody>>),
+    Journal(StoreFuture<bool>),
+    Ready,
     /// Several requests are out side by side.
     Fan(Box<Fan<C>>),
     /// The fetch tells an address that an answer named from the vendor's own.
@@ -126,9 +129,9 @@ impl<C: VendorClient> RouteFuture<C> {
         Self { trip: None, step: Step::Making(Box::new(making)) }
     }
 
-    pub(super) fn new(trip: Trip<C>, request: Option<Request<CallBody>>) -> Self {
-        let step = Step::Journal(trip.meter.open(), request);
-        Self { trip: Some(trip), step }
+    pub(super) fn new(trip: Trip<C>) -> Self {
+        let step = Step::Journal(trip.meter.open());
+        Self { trip: Some(Box::new(trip)), step }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<C::Body>, Error>> {
@@ -137,7 +140,7 @@ impl<C: VendorClient> RouteFuture<C> {
         };
         loop {
             self.step = match &mut self.step {
-                Step::Journal(open, request) => {
+                Step::Journal(open) => {
                     if !ready!(Pin::new(open).poll(cx)) {
                         return Poll::Ready(Err(Error::new(
                             Code::LedgerUnavailable,
@@ -145,14 +148,14 @@ impl<C: VendorClient> RouteFuture<C> {
                         )
                         .should_retry(true)));
                     }
-                    trip.start(request.take())
+                    trip.start()
                 }
-                Step::Ready(request) => {
-                    let free = if request.is_some() { ready!(trip.client.poll_free(cx)) } else { Ok(()) };
+                Step::Ready => {
+                    let free = if trip.request.is_some() { ready!(trip.client.poll_free(cx)) } else { Ok(()) };
                     if free.is_ok() {
                         trip.meter.call();
                     }
-                    match request.take() {
+                    match trip.request.take() {
                         Some(request) => match free {
                             Ok(()) => trip.send(request),
                             Err(error) => trip.stumble(transport_failure(&*error))?,
@@ -181,7 +184,10 @@ impl<C: VendorClient> RouteFuture<C> {
                 Step::Priming => {
                     let first = ready!(trip.pump.poll_next(cx)).transpose()?;
                     match trip.pump.next_request().filter(|_| first.is_none()) {
-                        Some(request) => Step::Ready(Some(request)),
+                        Some(request) => {
+                            trip.request = Some(request);
+                            Step::Ready
+                        }
                         None => return Poll::Ready(Ok(self.answer(first))),
                     }
                 }
@@ -208,7 +214,7 @@ impl<C: VendorClient> RouteFuture<C> {
             headers.insert(DROPPED, dropped);
         }
         let request_id = trip.reply.request_id().clone();
-        let body = RouteBody::new(first, Box::new(trip.pump), is_event_stream, request_id, trip.meter, trip.drain);
+        let body = RouteBody::new(first, trip.pump, is_event_stream, request_id, trip.meter, trip.way);
         let mut response = Response::new(ResponseBody::inner(body));
         *response.status_mut() = StatusCode::OK;
         *response.headers_mut() = headers;
@@ -229,13 +235,14 @@ fn taken() -> Error {
 
 impl<C: VendorClient> Trip<C> {
     /// The first step: one request, or several side by side.
-    fn start(&mut self, request: Option<Request<CallBody>>) -> Step<C> {
+    fn start(&mut self) -> Step<C> {
         let beside = self.pump.beside();
         if beside.is_empty() {
-            return Step::Ready(request);
+            return Step::Ready;
         }
+        let requests = self.request.take().into_iter().chain(beside);
         let (client, target, meter) = (self.client.clone(), Arc::clone(&self.target), self.meter.clone());
-        Step::Fan(Box::new(Fan::new(client, target, meter, request.into_iter().chain(beside))))
+        Step::Fan(Box::new(Fan::new(client, target, meter, requests)))
     }
 
     /// Begins an answer that no body of the vendor's stands behind.
@@ -271,7 +278,10 @@ impl<C: VendorClient> Trip<C> {
             return Ok(Step::Fault { parts: Box::new(parts), body, read: BytesMut::new() });
         };
         match fetch.redirected(&parts) {
-            Ok(request) => Ok(Step::Ready(Some(request))),
+            Ok(request) => {
+                self.request = Some(request);
+                Ok(Step::Ready)
+            }
             Err(error) => self.stumble(error),
         }
     }
@@ -320,7 +330,7 @@ impl<C: VendorClient> Future for RouteFuture<C> {
 impl<C: VendorClient> Drop for RouteFuture<C> {
     fn drop(&mut self) {
         let Some(trip) = self.trip.take() else { return };
-        let Some(drain) = trip.drain.clone().filter(|_| !std::thread::panicking()) else { return };
+        let Some(drain) = trip.way.drain.clone().filter(|_| !std::thread::panicking()) else { return };
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Calling(call, None) => drain.start(&trip.meter.clone(), finish_call::<C>(call, trip)),
             Step::Fan(fan) => drain.start(&trip.meter.clone(), finish_fan(fan, trip)),
@@ -331,7 +341,7 @@ impl<C: VendorClient> Drop for RouteFuture<C> {
 }
 
 /// The rest of a step whose caller left before the head: read for the meter's sake alone. Further steps are not sent.
-async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Trip<C>) {
+async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Box<Trip<C>>) {
     let step = match call.await {
         Ok(response) => trip.answered(response, None),
         Err(error) => Err(transport_failure(&*error)),
@@ -348,7 +358,7 @@ async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Trip<C>
 }
 
 /// The same of requests side by side: those that are out come in, no more are sent.
-async fn finish_fan<C: VendorClient>(mut fan: Box<Fan<C>>, mut trip: Trip<C>) {
+async fn finish_fan<C: VendorClient>(mut fan: Box<Fan<C>>, mut trip: Box<Trip<C>>) {
     fan.stop();
     while let Some((at, answer)) = std::future::poll_fn(|cx| fan.poll_next(cx)).await {
         trip.pump.part(at, answer);

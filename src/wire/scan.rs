@@ -11,6 +11,7 @@ use memchr::memchr2;
 use crate::base::error::{Code, Error};
 
 use super::cursor::Cursor;
+use super::text::text_end;
 use super::utf8;
 
 /// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
@@ -30,8 +31,10 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// Starts with a look at the whole: it must be UTF-8.
     pub(crate) fn new(pieces: &'a [Bytes]) -> Result<Self, Error> {
-        utf8::check(pieces).map_err(|offset| bad("it is not UTF-8", offset))?;
-        let controls = pieces.iter().any(|piece| has_control(piece));
+        let controls = !pieces.iter().all(|piece| is_plain(piece)) && {
+            utf8::check(pieces).map_err(|offset| bad("it is not UTF-8", offset))?;
+            pieces.iter().any(|piece| has_control(piece))
+        };
         Ok(Self { cursor: Cursor::new(pieces), depth: 0, controls })
     }
 
@@ -84,7 +87,7 @@ impl<'a> Scan<'a> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
-        self.string(sink)?;
+        self.run(text_end, sink)?;
         if self.value()? != b':' {
             return Err(self.bad("the colon behind a key is missing"));
         }
@@ -172,7 +175,17 @@ impl<'a> Scan<'a> {
 
     /// Reads the string that the scanner stands on, and gives its decoded UTF-8 to `sink`, run by run. A run may end
     /// within a character; all of them together are whole.
-    pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
+    pub(crate) fn string(&mut self, sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
+        self.run(|rest| memchr2(b'"', b'\\', rest), sink)
+    }
+
+    /// Reads a string whose runs of plain bytes are found by `end`.
+    #[inline]
+    fn run(
+        &mut self,
+        end: impl Fn(&[u8]) -> Option<usize>,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<Range<usize>, Error> {
         let start = self.offset();
         self.cursor.advance(1);
         loop {
@@ -180,7 +193,7 @@ impl<'a> Scan<'a> {
             if rest.is_empty() {
                 return Err(early());
             }
-            let found = memchr2(b'"', b'\\', rest);
+            let found = end(rest);
             let run = &rest[..found.unwrap_or(rest.len())];
             if self.controls && has_control(run) {
                 let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();
@@ -283,7 +296,12 @@ const fn is_control(byte: u8) -> bool {
     byte < 0x20
 }
 
-/// Without an early exit, so that it is done in wide steps.
+/// Whether there is nothing but printable ASCII. Without an early exit, so that it is done in wide steps.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |plain, byte| plain & (byte.wrapping_sub(0x20) < 0x60))
+}
+
+/// Without an early exit, too.
 fn has_control(bytes: &[u8]) -> bool {
     bytes.iter().fold(false, |found, byte| found | is_control(*byte))
 }

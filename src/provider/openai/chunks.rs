@@ -1,5 +1,7 @@
 //! The chunks of a chat stream: which end it, which tell usage, and how much text they bring.
 
+use std::sync::LazyLock;
+
 use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,7 +21,6 @@ pub(super) struct Chunks {
     dialect: Dialect,
     /// Whether the caller is to see the usage chunk.
     shows_usage: bool,
-    words: Words,
     finished: bool,
     chunks: u64,
     content_bytes: u64,
@@ -30,6 +31,12 @@ struct Words {
     telling: [Finder<'static>; 3],
     texts: [Finder<'static>; 2],
 }
+
+static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
+    telling: ["\"usage\"", "\"finish_reason\"", "\"error\""].map(Finder::new),
+    // `content` and `reasoning_content`; a tool's `arguments`.
+    texts: ["content\":", "\"arguments\":"].map(Finder::new),
+});
 
 /// The parts of a chunk that matter here.
 #[derive(Deserialize)]
@@ -52,12 +59,7 @@ struct Choice {
 
 impl Chunks {
     pub(super) fn new(dialect: Dialect, shows_usage: bool) -> Self {
-        let words = Words {
-            telling: ["\"usage\"", "\"finish_reason\"", "\"error\""].map(Finder::new),
-            // `content` and `reasoning_content`; a tool's `arguments`.
-            texts: ["content\":", "\"arguments\":"].map(Finder::new),
-        };
-        Self { dialect, shows_usage, words, finished: false, chunks: 0, content_bytes: 0 }
+        Self { dialect, shows_usage, finished: false, chunks: 0, content_bytes: 0 }
     }
 
     fn read_chunk(&mut self, chunk: &Chunk, data: &[u8], out: &mut Output) -> Meaning {
@@ -85,9 +87,9 @@ impl Events for Chunks {
 
     fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning {
         let bytes = event.bytes();
-        let content = text_len(&self.words.texts, bytes);
+        let content = text_len(&WORDS.texts, bytes);
         let mut meaning = Meaning::Passes;
-        if says_something(&self.words.telling, bytes) {
+        if says_something(&WORDS.telling, bytes) {
             let data = event.data().unwrap_or_default();
             if let Ok(chunk) = serde_json::from_slice::<Chunk>(&data) {
                 meaning = self.read_chunk(&chunk, &data, out);
