@@ -40,6 +40,10 @@ pub fn read(pieces: &[Bytes], content_type: &str) -> Result<Facts, Error> {
             let message = format!("The form field `{field}` stands twice: send it once.");
             return Err(Error::new(Code::InvalidParameter, message).param(*field));
         }
+        if part.name != *field {
+            let message = format!("The form field `{}` is no list: send one `{field}`.", part.name);
+            return Err(Error::new(Code::InvalidParameter, message).param(*field));
+        }
         seen.push(field);
         facts.field(field, text(pieces, part).ok_or_else(|| wrong(field, "a text of at most 8192 bytes"))?)?;
     }

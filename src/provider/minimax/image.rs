@@ -1,6 +1,5 @@
 //! `image_generation`.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -10,7 +9,7 @@ use crate::domain::usage::Usage;
 use crate::http::call::Call;
 use crate::provider::gallery::{Plan, Taken};
 use crate::provider::traits::{Exchange, Target};
-use crate::wire::images::{Form, ImageRequest, Made, Size, left_out, nearest};
+use crate::wire::images::{Form, ImageRequest, Made, Picture, Size, left_out, nearest};
 use crate::wire::openai_request::unsupported;
 use crate::wire::outline::Outline;
 
@@ -73,7 +72,7 @@ enum Shape {
 struct Subject<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    image_file: std::borrow::Cow<'a, str>,
+    image_file: &'a Picture<'a>,
 }
 
 /// Translates the call.
@@ -104,13 +103,12 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         shape,
         seed: request.seed,
         subject_reference: (request.pictures.iter())
-            .map(|picture| Subject { kind: "character", image_file: picture.to_url() })
+            .map(|picture| Subject { kind: "character", image_file: picture })
             .collect(),
     };
-    let body = serde_json::to_vec(&body)
-        .map_err(|e| Error::new(Code::InternalError, "The request could not be written.").cause(e.to_string()))?;
+    let body = request.written(&body)?;
     let plan = Plan {
-        request: post(target, "/v1/image_generation", Bytes::from(body).into())?,
+        request: post(target, "/v1/image_generation", body.into())?,
         calls: 1,
         form: request.form,
         size: Some(size.to_string()),

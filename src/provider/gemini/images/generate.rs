@@ -16,7 +16,7 @@ use crate::wire::openai_request::missing;
 use crate::wire::outline::Outline;
 use crate::wire::text::Text;
 
-use super::{Encoded, written};
+use super::Encoded;
 
 /// Pictures at once: a call each.
 const MAX_N: u64 = 10;
@@ -127,7 +127,7 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>, upstream: &
             seed: request.seed.map(|seed| seed as i32),
         },
     };
-    Ok(Encoded { method: "generateContent", body: written(&body)?, calls: request.n, warnings, dropped, read })
+    Ok(Encoded { method: "generateContent", body: request.written(&body)?, calls: request.n, warnings, dropped, read })
 }
 
 impl<'a> Part<'a> {

@@ -13,7 +13,7 @@ use crate::wire::openai_request::unsupported;
 use crate::wire::outline::Outline;
 use crate::wire::text::Text;
 
-use super::{Encoded, written};
+use super::Encoded;
 
 /// Pictures at once.
 const MAX_N: u64 = 4;
@@ -88,7 +88,7 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>) -> Result<E
             output_options,
         },
     };
-    Ok(Encoded { method: "predict", body: written(&body)?, calls: 1, warnings, dropped, read })
+    Ok(Encoded { method: "predict", body: request.written(&body)?, calls: 1, warnings, dropped, read })
 }
 
 #[derive(Deserialize)]

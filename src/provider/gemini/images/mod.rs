@@ -7,9 +7,8 @@ mod imagen;
 mod tests;
 
 use bytes::Bytes;
-use serde::Serialize;
 
-use crate::base::error::{Code, Error};
+use crate::base::error::Error;
 use crate::http::call::Call;
 use crate::provider::gallery::{Plan, Taken};
 use crate::provider::traits::{Exchange, Target};
@@ -60,10 +59,4 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         read: encoded.read,
     };
     Ok(plan.into_exchange(target))
-}
-
-fn written(body: &impl Serialize) -> Result<Bytes, Error> {
-    let body = serde_json::to_vec(body);
-    body.map(Bytes::from)
-        .map_err(|e| Error::new(Code::InternalError, "The request could not be written.").cause(e.to_string()))
 }

@@ -7,6 +7,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::base::error::Code;
 use crate::base::secret::Secret;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::modality::Modality;

@@ -14,12 +14,15 @@ use crate::provider::openai::request::{Edits, post};
 use crate::provider::openai::{Answer, Written, voice};
 use crate::provider::traits::{Exchange, MadeAs, Target};
 use crate::wire::images::{Form, ImageRequest, SOFT, left_out, write_warnings};
-use crate::wire::openai_request::{missing, unsupported};
+use crate::wire::openai_request::{invalid, missing, unsupported};
 use crate::wire::splice::splice;
 
 use super::Counts;
 use super::model::Model;
 use super::read::read;
+
+/// Pictures on the way to the whole one; each costs tokens, which the hold counts.
+const MAX_PARTIAL: i64 = 3;
 
 /// What becomes of fields of the request.
 #[derive(Default)]
@@ -98,6 +101,9 @@ fn changes(model: &Model, request: &ImageRequest<'_>, call: &Call, target: &Targ
         if request.pictures.is_empty() {
             return Err(missing("image"));
         }
+    }
+    if request.partial_pictures.is_some_and(|partial| !(0..=MAX_PARTIAL).contains(&partial)) {
+        return Err(invalid("partial_images", format_args!("this model gives 0 to {MAX_PARTIAL} of them")));
     }
     if call.streams() && model.has_form {
         return Err(unsupported("stream", "this model's pictures come in one answer"));
