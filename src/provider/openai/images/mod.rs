@@ -13,7 +13,7 @@
 //! | `image` | a 400 but in edits | sent along |
 //! | `watermark` | left out | none unless asked for |
 //! | `seed` | left out | by Seedream 3 alone |
-//! | `stream` | passed through, no dall-e | 400 |
+//! | `stream` | passed through, no dall-e; at most three `partial_images` | 400 |
 
 mod ark;
 mod model;
