@@ -6,12 +6,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memchr2;
 
 use crate::base::error::{Code, Error};
 
 use super::cursor::Cursor;
-use super::text::text_end;
+use super::marks::Marks;
 use super::utf8;
 
 /// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
@@ -87,7 +86,7 @@ impl<'a> Scan<'a> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
-        self.run(text_end, sink)?;
+        self.string(sink)?;
         if self.value()? != b':' {
             return Err(self.bad("the colon behind a key is missing"));
         }
@@ -175,17 +174,8 @@ impl<'a> Scan<'a> {
 
     /// Reads the string that the scanner stands on, and gives its decoded UTF-8 to `sink`, run by run. A run may end
     /// within a character; all of them together are whole.
-    pub(crate) fn string(&mut self, sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
-        self.run(|rest| memchr2(b'"', b'\\', rest), sink)
-    }
-
-    /// Reads a string whose runs of plain bytes are found by `end`.
     #[inline]
-    fn run(
-        &mut self,
-        end: impl Fn(&[u8]) -> Option<usize>,
-        mut sink: impl FnMut(&[u8]),
-    ) -> Result<Range<usize>, Error> {
+    pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
         let start = self.offset();
         self.cursor.advance(1);
         loop {
@@ -193,31 +183,45 @@ impl<'a> Scan<'a> {
             if rest.is_empty() {
                 return Err(early());
             }
-            let found = end(rest);
-            let run = &rest[..found.unwrap_or(rest.len())];
-            if self.controls && has_control(run) {
-                let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();
-                return Err(bad("a string holds a bare control character", self.offset() + at));
-            }
-            sink(run);
-            match found {
-                None => self.cursor.advance(run.len()),
-                Some(at) => {
-                    self.cursor.advance(at + 1);
-                    match rest[at] {
-                        b'"' => return Ok(start..self.offset()),
-                        // Nearly every escape is a `\n` or a `\"` in one piece: long prompts are full of them.
-                        _ => match rest.get(at + 1).and_then(|byte| unescaped(*byte)) {
-                            Some(plain) => {
-                                self.cursor.advance(1);
-                                sink(&[plain]);
-                            }
-                            None => sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes()),
-                        },
+            let mut marks = Marks::new(rest);
+            // How far the piece has been read.
+            let mut read = 0;
+            loop {
+                let found = marks.next(read);
+                let run = &rest[read..found.unwrap_or(rest.len())];
+                if self.controls && has_control(run) {
+                    self.cursor.advance(read);
+                    return Err(self.bare_control(run));
+                }
+                sink(run);
+                let Some(mark) = found else {
+                    self.cursor.advance(rest.len());
+                    break;
+                };
+                read = mark + 1;
+                if rest[mark] == b'"' {
+                    self.cursor.advance(read);
+                    return Ok(start..self.offset());
+                }
+                // Nearly every escape is a `\n` or a `\"` in one piece.
+                match rest.get(read).map(|byte| UNESCAPED[usize::from(*byte)]) {
+                    Some(plain @ 1..) => {
+                        sink(&[plain]);
+                        read += 1;
+                    }
+                    _ => {
+                        self.cursor.advance(read);
+                        sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
+                        break;
                     }
                 }
             }
         }
+    }
+
+    fn bare_control(&self, run: &[u8]) -> Error {
+        let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();
+        bad("a string holds a bare control character", self.offset() + at)
     }
 
     /// Reads what follows a backslash.
@@ -225,7 +229,10 @@ impl<'a> Scan<'a> {
         let start = self.offset() - 1;
         match self.cursor.next().ok_or_else(early)? {
             b'u' => self.unicode(start),
-            byte => unescaped(byte).map(char::from).ok_or_else(|| bad("a string holds an unknown escape", start)),
+            byte => match UNESCAPED[usize::from(byte)] {
+                0 => Err(bad("a string holds an unknown escape", start)),
+                plain => Ok(char::from(plain)),
+            },
         }
     }
 
@@ -279,18 +286,17 @@ fn early() -> Error {
     Error::new(Code::InvalidJson, "The body is not valid JSON: it ended early.")
 }
 
-/// What a backslash and `byte` stand for; `None` where more bytes tell, or nothing does.
-const fn unescaped(byte: u8) -> Option<u8> {
-    match byte {
-        b'"' | b'\\' | b'/' => Some(byte),
-        b'b' => Some(8),
-        b'f' => Some(12),
-        b'n' => Some(b'\n'),
-        b'r' => Some(b'\r'),
-        b't' => Some(b'\t'),
-        _ => None,
+/// What a backslash and a byte stand for; 0 where more bytes tell, or nothing does.
+static UNESCAPED: [u8; 256] = {
+    let mut table = [0; 256];
+    let (from, to) = (b"\"\\/bfnrt", b"\"\\/\x08\x0c\n\r\t");
+    let mut at = 0;
+    while at < from.len() {
+        table[from[at] as usize] = to[at];
+        at += 1;
     }
-}
+    table
+};
 
 const fn is_control(byte: u8) -> bool {
     byte < 0x20
