@@ -4,4 +4,5 @@ mod bad_input;
 mod beside;
 mod faults;
 mod money;
+mod variants;
 mod world;
