@@ -41,7 +41,7 @@ struct Run<C: VendorClient> {
 }
 
 enum Step<C: VendorClient> {
-    Ready(Option<Request<CallBody>>),
+    Ready(Option<Box<Request<CallBody>>>),
     Calling(Pin<Box<C::Trip>>),
     Reading { parts: Box<response::Parts>, body: C::Body, read: Pieces },
 }
@@ -68,7 +68,7 @@ impl<C: VendorClient> Fan<C> {
             && let Some((at, mut request)) = self.waiting.pop_front()
         {
             request.extensions_mut().insert(self.target.timeouts);
-            self.out.push(Run { at, client: self.client.clone(), step: Step::Ready(Some(request)) });
+            self.out.push(Run { at, client: self.client.clone(), step: Step::Ready(Some(Box::new(request))) });
         }
         for place in 0..self.out.len() {
             if let Poll::Ready(answer) = self.out[place].poll(&self.target, &self.meter, cx) {
@@ -88,7 +88,7 @@ impl<C: VendorClient> Run<C> {
                     let Some(request) = request.take() else { return Poll::Ready(Err(over())) };
                     // From here on the vendor may bill.
                     meter.call();
-                    Step::Calling(Box::pin(self.client.send(request)))
+                    Step::Calling(Box::pin(self.client.send(*request)))
                 }
                 Step::Calling(call) => match ready!(call.as_mut().poll(cx)) {
                     Ok(response) => Step::answered(response, meter),

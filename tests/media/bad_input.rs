@@ -11,7 +11,7 @@ use http_body_util::Full;
 use kancy::Outcome;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, Reply, World, form, wav, world};
+use crate::world::{Answer, Field, Reply, World, form, wav, world};
 
 const FORM: &str = "multipart/form-data; boundary=b0";
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -103,7 +103,7 @@ async fn each_vendors_own_limits_are_told_with_their_number() {
 #[tokio::test]
 async fn an_edit_without_what_it_works_on_is_refused() {
     let world = untouched().await;
-    let edit = |fields: &[(&str, &[u8])]| form(fields);
+    let edit = |fields: &[Field<'_>]| form(fields);
     for (fields, code, param) in [
         (edit(&[("model", b"google-image"), ("prompt", b"a")]), "missing_parameter", "image"),
         (edit(&[("model", b"bytedance-image"), ("prompt", b"a")]), "missing_parameter", "image"),
@@ -154,7 +154,8 @@ async fn a_form_is_read_wherever_its_model_stands_and_refused_where_it_cannot_be
         Answer::json(200, json!({"text": "Hello", "usage": {"type": "duration", "seconds": 1}}))
     })
     .await;
-    let (model, recording): ((&str, &[u8]), (&str, &[u8])) = (("model", b"whisper-asr"), ("file=a.wav", &file));
+    let model: Field<'_> = ("model", b"whisper-asr");
+    let recording: Field<'_> = ("file=a.wav", &file);
     for fields in
         [vec![model, recording], vec![recording, model], vec![("prompt", b"x"), recording, ("language", b"en"), model]]
     {

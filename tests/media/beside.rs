@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 
 use crate::world::{Answer, Asked, World, world};
 
-/// A vendor of each kind that makes one picture a call: its model, and its answer with a picture of this text.
-const VENDORS: [(&str, fn(&str) -> Value); 2] = [
+/// A model, and what makes the vendor's answer with a picture of a text.
+type Vendor = (&'static str, fn(&str) -> Value);
+
+/// A vendor of each kind that makes one picture a call.
+const VENDORS: [Vendor; 2] = [
     ("google-image", |text| {
         json!({"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": text}}]},
             "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 4, "candidatesTokenCount": 1290}})

@@ -82,7 +82,6 @@ pub struct Asked {
     /// Which request of the vendor's it is, from 0.
     pub nth: usize,
     pub path: String,
-    pub headers: HeaderMap,
     pub bytes: Bytes,
 }
 
@@ -191,10 +190,6 @@ impl Reply {
         let error = &self.json()["error"];
         (error["code"].as_str().unwrap_or_default().to_owned(), error["param"].as_str().map(str::to_owned))
     }
-
-    pub fn message(&self) -> String {
-        self.json()["error"]["message"].as_str().unwrap_or_default().to_owned()
-    }
 }
 
 fn client(visits: &Arc<Visits>, vendor: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Client {
@@ -204,7 +199,7 @@ fn client(visits: &Arc<Visits>, vendor: impl Fn(&Asked) -> Answer + Send + Sync 
         async move {
             let (head, body) = request.into_parts();
             let bytes = body.collect().await.unwrap_or_default().to_bytes();
-            let asked = Asked { nth: 0, path: head.uri.path().to_owned(), headers: head.headers, bytes };
+            let asked = Asked { nth: 0, path: head.uri.path().to_owned(), bytes };
             let (asked, visit) = visits.begin(asked);
             let answer = vendor(&asked);
             tokio::time::sleep(answer.after).await;
@@ -260,7 +255,7 @@ impl World {
     }
 
     /// Sends a form of the fields, and of files where the name has a `.`: `file=a.wav`.
-    pub async fn form(&self, path: &str, fields: &[(&str, &[u8])]) -> Reply {
+    pub async fn form(&self, path: &str, fields: &[Field<'_>]) -> Reply {
         self.send(path, "multipart/form-data; boundary=b0", Full::from(form(fields))).await
     }
 
@@ -280,7 +275,10 @@ impl World {
     }
 }
 
-pub fn form(fields: &[(&str, &[u8])]) -> Bytes {
+/// A field's name and its content.
+pub type Field<'a> = (&'a str, &'a [u8]);
+
+pub fn form(fields: &[Field<'_>]) -> Bytes {
     let mut body = Vec::new();
     for (name, content) in fields {
         let name = match name.split_once('=') {
