@@ -12,6 +12,8 @@ use crate::base::clock::Timestamp;
 use crate::base::money::Money;
 
 use super::caller::Home;
+use super::hold::LastingHold;
+use super::limit::Amounts;
 use super::price::{Options, Price};
 use super::record::{Outcome, UsageRecord};
 use super::usage::Usage;
@@ -106,6 +108,13 @@ pub struct Settlement {
     pub cost: Money,
 }
 
+impl Settlement {
+    /// What limits are settled to.
+    pub fn amounts(&self) -> Amounts {
+        Amounts::of_request(&self.usage, self.cost)
+    }
+}
+
 /// A create that may be asked for twice: the caller's key, and the body that it was first used with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "a key and a hash")]
@@ -154,6 +163,9 @@ pub struct Job {
     pub price_options: Options,
     /// The open usage record, completed at the end.
     pub record: Option<UsageRecord>,
+    /// What it holds of the limits until it is settled.
+    #[serde(default)]
+    pub hold: Option<LastingHold>,
     pub idempotency: Option<Idempotency>,
     pub videos: Vec<Video>,
     pub error: Option<JobError>,
@@ -193,6 +205,7 @@ impl Job {
             price: Price::Free,
             price_options: Options::default(),
             record: None,
+            hold: None,
             idempotency: None,
             videos: Vec::new(),
             error: None,
@@ -264,6 +277,13 @@ impl Job {
             JobState::Failed | JobState::Expired => Outcome::ProviderFailed,
         };
         Some(Settlement { outcome, usage: self.usage, estimated: self.estimated, cost: self.cost })
+    }
+
+    /// The settlement is booked: nothing is left to do.
+    pub fn settle(&mut self) {
+        self.settled = true;
+        self.due_at = None;
+        self.hold = None;
     }
 
     /// The completed record of a terminal job.

@@ -1,4 +1,4 @@
-//! Making a job: stored, journaled, and only then asked for.
+//! Making a job: what is asked for, made sure of and stored.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,21 +10,17 @@ use sha2::{Digest, Sha256};
 use crate::base::error::{Code, Error};
 use crate::base::id::{base62, random};
 use crate::domain::caller::Caller;
-use crate::domain::job::{Ending, Idempotency, Job, JobState};
-use crate::domain::video::{Order, VideoRequest};
+use crate::domain::job::{Idempotency, Job};
+use crate::domain::video::VideoRequest;
 use crate::http::body::CallBody;
 use crate::http::call::Call;
 use crate::http::dial::refusal;
-use crate::http::headers::upstream_request_id;
-use crate::http::meter::{Meter, Routed};
-use crate::http::vendor::{never_sent, transport_failure};
-use crate::provider::traits::Target;
-use crate::provider::video::{NewVideo, VideoProvider};
+use crate::http::meter::Meter;
 use crate::store::jobs::Put;
 
+use super::making::{Making, MakingOf};
 use super::promise::promise;
-use super::settle::job_error;
-use super::{CREATE, VideoJobs, request, store_failed};
+use super::{VideoJobs, request, store_failed};
 
 /// Nobody else touches a job so long after it was stored: longer than a create may take.
 const MAKING: Duration = Duration::from_secs(90);
@@ -34,30 +30,6 @@ const TWIN: Duration = Duration::from_millis(50);
 
 /// A job in the making; a failure is told to the caller.
 pub(crate) type Creation = Pin<Box<dyn Future<Output = Result<Job, Error>> + Send>>;
-
-/// Everything that making one job takes.
-struct Making {
-    job: Job,
-    asked: VideoRequest,
-    order: Order,
-    target: Arc<Target>,
-    codec: Arc<dyn VideoProvider>,
-    callback: Option<String>,
-    meter: Meter,
-}
-
-impl Making {
-    fn new_video(&self, jobs: &VideoJobs) -> NewVideo<'_> {
-        NewVideo {
-            job_id: &self.job.id,
-            request: &self.asked,
-            order: &self.order,
-            callback: self.callback.as_deref(),
-            deadline: self.job.deadline,
-            now: jobs.now(),
-        }
-    }
-}
 
 impl VideoJobs {
     /// Makes the job that `call` asks for, or finds the one that the same idempotency key has made.
@@ -74,14 +46,27 @@ impl VideoJobs {
             }
             // Encoded before anything is stored: what the codec refuses leaves no trace.
             let request = making.codec.create(&making.new_video(&jobs), &making.target)?;
-            match jobs.put(&making.job).await? {
-                Some(known) => {
-                    making.meter.complete();
-                    Ok(known)
-                }
-                None => jobs.begin(making, request).await,
-            }
+            making.enter(&jobs)?;
+            // From here on all goes on without the caller, too.
+            let (kept, promised) = promise();
+            let (maker, making_of) = (jobs.clone(), MakingOf::start(making.meter.clone()));
+            jobs.0.host.spawn(Box::pin(async move {
+                let made = maker.store_and_make(making, request).await;
+                making_of.end();
+                kept.keep(made);
+            }));
+            promised.await.unwrap_or_else(|| Err(Error::new(Code::InternalError, "The job's maker was stopped.")))
         })
+    }
+
+    async fn store_and_make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
+        match self.put(&making.job).await? {
+            None => self.begin(making, request).await,
+            Some(known) => {
+                making.meter.complete();
+                Ok(known)
+            }
+        }
     }
 
     async fn prepare(&self, call: &Call, caller: &Caller, meter: Meter) -> Result<Making, Error> {
@@ -165,104 +150,11 @@ impl VideoJobs {
         }
         Ok(Some(job))
     }
-
-    /// From here on the job lives without its caller: the vendor is called in a task of its own.
-    async fn begin(&self, mut making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
-        let meter = &making.meter;
-        meter.route(Routed {
-            provider: Arc::clone(&making.target.provider),
-            upstream: Arc::clone(&making.target.upstream),
-        });
-        meter.status(202);
-        if !meter.open().await {
-            self.forget(&making.job).await;
-            let message = "The ledger cannot be written, so nothing was sent to the vendor. Try again shortly.";
-            return Err(Error::new(Code::LedgerUnavailable, message).should_retry(true));
-        }
-        making.job.record = meter.running();
-        let stored =
-            self.0.store.replace(making.job.clone(), Vec::new()).await.map_err(|error| store_failed(&error))?;
-        making.job = stored.ok_or_else(gone)?;
-        meter.drain();
-        self.meters().insert(Arc::clone(&making.job.id), meter.clone());
-        let (kept, promised) = promise();
-        let jobs = self.clone();
-        self.0.host.spawn(Box::pin(async move { kept.keep(jobs.make(making, request).await) }));
-        promised.await.unwrap_or_else(|| Err(Error::new(Code::InternalError, "The job's maker was stopped.")))
-    }
-
-    async fn make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
-        making.meter.call();
-        let answer = match self.ask(request, CREATE).await {
-            Ok(Some(answer)) => answer,
-            Err(error) if never_sent(&*error) => return self.refused(making, transport_failure(&*error)).await,
-            Err(error) => return self.lost_create(making, transport_failure(&*error)).await,
-            Ok(None) => {
-                let message = "The vendor did not answer in time. Whether it made the video is not known.";
-                return self.lost_create(making, Error::provider(Code::ProviderTimeout, message)).await;
-            }
-        };
-        if let Some(id) = upstream_request_id(&answer.headers) {
-            making.meter.upstream_request_id(id.into());
-        }
-        match making.codec.created(&making.new_video(self), &answer) {
-            Ok(handle) => self.created(making, handle).await,
-            // A success that cannot be read, or a proxy that gave up waiting: the job may well have been made.
-            Err(error) if error.code() == Code::ProviderTimeout => self.lost_create(making, error).await,
-            Err(error) if answer.status.is_success() && error.code() == Code::ProviderError => {
-                self.lost_create(making, error).await
-            }
-            Err(error) => self.refused(making, error).await,
-        }
-    }
-
-    async fn created(&self, making: Making, handle: Arc<str>) -> Result<Job, Error> {
-        let Making { mut job, codec, meter, .. } = making;
-        job.handle = Some(handle);
-        job.record = meter.running();
-        job.due_at = Some(self.now().plus(self.pace(&job, &*codec)));
-        match self.0.store.replace(job.clone(), Vec::new()).await {
-            Ok(Some(stored)) => Ok(stored),
-            // Somebody ended it meanwhile; what is stored counts.
-            Ok(None) => self.0.store.get(&job.id).await.ok().flatten().ok_or_else(gone),
-            Err(error) => Err(store_failed(&error)),
-        }
-    }
-
-    /// The vendor said no: there is no job, and the request's record tells why.
-    async fn refused(&self, making: Making, error: Error) -> Result<Job, Error> {
-        self.forget(&making.job).await;
-        self.meters().remove(&making.job.id);
-        making.meter.fail(&error);
-        making.meter.drained();
-        Err(error)
-    }
-
-    async fn forget(&self, job: &Job) {
-        // Left behind, it is found by the driver and ends as unknown.
-        let _ = self.0.store.remove(&job.id, job.version).await;
-    }
-
-    /// The create may or may not have reached the vendor. It is never repeated.
-    async fn lost_create(&self, making: Making, error: Error) -> Result<Job, Error> {
-        if let Some(handle) = making.codec.recover(&making.job.id) {
-            return self.created(making, handle).await;
-        }
-        making.meter.fail(&error);
-        let ending = Ending::Unknown(JobState::Failed, job_error(&error));
-        // A store that fails here leaves the job to the driver, which comes to the same end.
-        let _ = self.conclude(making.job, ending).await;
-        Err(error)
-    }
 }
 
 /// `prefix` and 128 bits from the operating system: an id that nobody arrives at by counting on from his own.
 fn unguessable(prefix: &str) -> String {
     format!("{prefix}{}", base62(&random::<16>(), 22))
-}
-
-fn gone() -> Error {
-    Error::new(Code::InternalError, "The job was changed by somebody else while it was made.")
 }
 
 fn idempotency(key: &http::HeaderValue, call: &Call) -> Result<Idempotency, Error> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::domain::job::Job;
 use crate::store::error::StoreResult;
 
 use super::VideoJobs;
@@ -16,9 +17,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Jobs that are looked at at the same time.
 const AT_ONCE: usize = 256;
 
-/// Between how many looks the meters of this process are held against the store.
-const SWEEP: u32 = 60;
-
 impl VideoJobs {
     /// Follows jobs, for ever. The host spawns it on every instance, and drops it when it goes down: what it had leased
     /// is due again when the lease ends.
@@ -26,12 +24,9 @@ impl VideoJobs {
         let jobs = self.clone();
         async move {
             let running = Arc::new(AtomicUsize::new(0));
-            for look in 1u32.. {
+            loop {
                 // A store that cannot be read now is asked again at the next look.
                 let _ = jobs.start_due(&running).await;
-                if look % SWEEP == 0 {
-                    jobs.sweep().await;
-                }
                 jobs.0.host.sleep(LOOK).await;
             }
         }
@@ -39,8 +34,7 @@ impl VideoJobs {
 
     async fn start_due(&self, running: &Arc<AtomicUsize>) -> StoreResult<()> {
         let free = AT_ONCE.saturating_sub(running.load(Ordering::Acquire));
-        let now = self.now();
-        for job in self.0.store.due(now, now.plus(LEASE), free).await? {
+        for job in self.take_due(free).await? {
             let (jobs, turn) = (self.clone(), Turn::take(running));
             self.0.host.spawn(Box::pin(async move {
                 let _turn = turn;
@@ -51,16 +45,21 @@ impl VideoJobs {
         Ok(())
     }
 
+    async fn take_due(&self, limit: usize) -> StoreResult<Vec<Job>> {
+        let now = self.now();
+        let due = self.0.store.due(now, now.plus(LEASE), limit).await?;
+        self.keep_open(&due).await;
+        Ok(due)
+    }
+
     /// Looks at every job that is due now, one after another, and tells how many those were. For hosts with a loop of
     /// their own, and for tests.
     pub async fn follow_due(&self) -> StoreResult<usize> {
-        let now = self.now();
-        let due = self.0.store.due(now, now.plus(LEASE), AT_ONCE).await?;
+        let due = self.take_due(AT_ONCE).await?;
         let count = due.len();
         for job in due {
             self.follow(job).await?;
         }
-        self.sweep().await;
         Ok(count)
     }
 }

@@ -139,6 +139,19 @@ impl<T: Row> Table<T> {
         numbers.into_iter().filter_map(|number| self.lease(number, now, until)).collect()
     }
 
+    /// A page of the rows that will be due again, oldest first. A cursor is a row's number.
+    fn open(&self, page: &Page) -> StoreResult<PageOf<T>> {
+        let after = page.after.as_deref().map_or(Ok(0), str::parse::<u64>);
+        let after = after.map_err(|_| StoreError::new(StoreErrorKind::Refused, "the cursor is none of this list"))?;
+        let mut numbers: Vec<u64> = self.due.iter().map(|(_, number)| *number).filter(|n| *n > after).collect();
+        numbers.sort_unstable();
+        let more = numbers.len() > page.limit;
+        numbers.truncate(page.limit);
+        let next = numbers.last().filter(|_| more).map(u64::to_string);
+        let items = numbers.iter().filter_map(|number| self.rows.get(number).cloned()).collect();
+        Ok(PageOf { items, next })
+    }
+
     /// A page of the rows that `shows`. A cursor is a row's id.
     fn page(&self, shows: impl Fn(&T) -> bool, ascending: bool, page: &Page) -> StoreResult<PageOf<T>> {
         let from = match &page.after {
@@ -256,6 +269,10 @@ impl JobStore for MemoryJobs {
             state.set_job(job, self.keep);
         }
         StoreFuture::ready(Ok(()))
+    }
+
+    fn unsettled(&self, page: Page) -> StoreFuture<StoreResult<PageOf<Job>>> {
+        StoreFuture::ready(self.lock().jobs.open(&page))
     }
 
     fn list(&self, filter: JobFilter, page: Page) -> StoreFuture<StoreResult<PageOf<Job>>> {
