@@ -104,10 +104,11 @@ fn taken() -> Job {
 }
 
 #[tokio::test]
-async fn it_keeps_the_contract_of_jobs() {
+async fn it_keeps_the_contracts_of_jobs_and_webhooks() {
     let Some(server) = postgres() else { return };
     let store = connect(&database(&server).await).await;
     contract::jobs::run(&store, &store).await;
+    contract::endpoints::run(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,8 +7,8 @@ use crate::base::money::Money;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::limit::{Amounts, Limit, Measure, Mode};
 use crate::domain::modality::Modality;
-use crate::domain::model::ModelTerms;
-use crate::domain::price::{Price, Rates};
+use crate::domain::model::{ModelTerms, OptionPolicy};
+use crate::domain::price::{Options, Price, Rates};
 use crate::domain::usage::Usage;
 use crate::http::call::{AudioLength, Call, Facts};
 
@@ -67,7 +67,7 @@ pub(super) fn reckon(call: &Call, limits: &[Arc<Limit>]) -> Result<Hold, Error> 
         .param("duration"));
     }
     let usage = request.bound(per_choice);
-    let ceiling = request.price().and_then(|price| price.ceiling(&usage, &call.price_options()));
+    let ceiling = request.price().and_then(|price| price.ceiling(&usage, &request.options()));
     if ceiling.is_none() && wants.spend {
         return Err(not_priced(call));
     }
@@ -128,6 +128,16 @@ struct Request<'a> {
 impl Request<'_> {
     fn price(&self) -> Option<&Price> {
         self.terms.map(|t| &t.price)
+    }
+
+    /// What a price tier may ask of it, as far as it is settled.
+    fn options(&self) -> Options {
+        let options = self.call.price_options();
+        match self.terms.map(|t| t.options) {
+            // It may be made in another quality.
+            Some(OptionPolicy::Nearest) => Options { quality: None, ..options },
+            _ => options,
+        }
     }
 
     fn n(&self) -> u64 {
