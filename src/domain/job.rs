@@ -225,8 +225,9 @@ impl Job {
             return false;
         }
         let (state, error) = match ending {
-            Ending::Completed(videos, usage) => {
-                (self.videos, self.usage, self.progress) = (videos, usage, 100);
+            Ending::Completed(videos, told) => {
+                (self.usage, self.estimated) = self.counted(told);
+                (self.videos, self.progress) = (videos, 100);
                 (JobState::Completed, None)
             }
             Ending::Failed(error) => (JobState::Failed, Some(error)),
@@ -238,10 +239,7 @@ impl Job {
                 (state, Some(error))
             }
         };
-        self.cost = match self.usage == Usage::NONE {
-            true => Money::ZERO,
-            false => self.price.cost(&self.usage, &self.price_options).unwrap_or_default(),
-        };
+        self.cost = self.cost_of_usage();
         self.state = state;
         self.error = error;
         self.completed_at = Some(now);
@@ -252,7 +250,41 @@ impl Job {
 
     /// What the order comes to when the vendor does not count for itself.
     pub fn asked(&self) -> Usage {
-        Usage { video_seconds: self.order.duration, videos: 1, ..Usage::NONE }
+        let billed_by_tokens = self.price.prices_tokens();
+        let output_tokens = if billed_by_tokens { self.order.tokens } else { 0 };
+        Usage { video_seconds: self.order.duration, videos: 1, output_tokens, ..Usage::NONE }
+    }
+
+    /// What the vendor's count comes to, and whether it had to be guessed. A length that it does not tell is the order's.
+    fn counted(&self, told: Usage) -> (Usage, bool) {
+        let asked = self.asked();
+        if !told.is_plausible() {
+            return (asked, true);
+        }
+        let or = |told: u64, asked: u64| if told == 0 { asked } else { told };
+        let usage = Usage {
+            video_seconds: or(told.video_seconds, asked.video_seconds),
+            output_tokens: or(told.output_tokens, asked.output_tokens),
+            videos: or(told.videos, asked.videos),
+            ..told
+        };
+        (usage, usage.output_tokens != told.output_tokens)
+    }
+
+    /// Tokens that the vendor counts and the operator does not bill by are counted beside what is billed.
+    fn cost_of_usage(&self) -> Money {
+        if self.usage == Usage::NONE {
+            return Money::ZERO;
+        }
+        let no_input = Usage { input_tokens: 0, ..self.usage };
+        let no_tokens = Usage { output_tokens: 0, reasoning_tokens: 0, ..no_input };
+        let costs = [self.usage, no_input, no_tokens].map(|usage| self.price.cost(&usage, &self.price_options));
+        costs.into_iter().flatten().next().unwrap_or_default()
+    }
+
+    /// Whether it ended without the vendor's word.
+    pub fn is_lost(&self) -> bool {
+        self.estimated && matches!(self.state, JobState::Failed | JobState::Expired)
     }
 
     /// What a terminal job comes to; `None` while it runs.
@@ -325,6 +357,25 @@ pub(crate) mod tests {
         assert!(!job.end(Ending::Failed(lost()), false, now) && !job.advance(true, None, now));
         let end = job.settlement().unwrap();
         assert_eq!((end.outcome, end.cost, end.estimated), (Outcome::Completed, "2.40".parse().unwrap(), false));
+    }
+
+    #[test]
+    fn tokens_are_billed_where_they_have_a_price_and_are_those_of_the_order_where_the_vendor_tells_none() {
+        let by_token = Price::flat(Rates { output: Rate::per_million("2").ok(), ..Rates::default() });
+        let order = Order { tokens: 1_000_000, ..job("j").order };
+        for (price, told, want) in [
+            (job("j").price, 500_000, ("2.40", 500_000, false)),
+            (by_token.clone(), 500_000, ("1", 500_000, false)),
+            (by_token.clone(), 0, ("2", 1_000_000, true)),
+            (by_token, u64::MAX, ("2", 1_000_000, true)),
+        ] {
+            let mut job = Job { price, order: order.clone(), ..job("j") };
+            let told = Usage { videos: 1, output_tokens: told, ..Usage::NONE };
+            assert!(job.end(Ending::Completed(Vec::new(), told), false, Timestamp::from_secs(160)));
+            let end = job.settlement().unwrap();
+            assert_eq!((end.cost, end.usage.output_tokens, end.estimated), (want.0.parse().unwrap(), want.1, want.2));
+            assert_eq!(end.usage.video_seconds, 6);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the gateway talks about, as plain values and pure arithmetic: callers, keys, models, usage, prices, limits, records.
 
+pub mod abilities;
 pub mod alert;
 pub mod caller;
 pub mod delivery;

@@ -50,6 +50,7 @@ impl Making {
     fn new_video(&self, jobs: &VideoJobs) -> NewVideo<'_> {
         NewVideo {
             job_id: &self.job.id,
+            upstream: &self.target.upstream,
             request: &self.asked,
             order: &self.order,
             callback: self.callback.as_deref(),
@@ -90,7 +91,9 @@ impl VideoJobs {
             let message = format!("{} is not available for this model.", call.endpoint().path());
             Error::new(Code::ProviderModelUnavailable, message).param("model")
         })?;
-        let (order, warnings) = codec.abilities(&target.upstream).settle(&asked, target.terms.options)?;
+        let row = target.terms.video.unwrap_or_else(|| codec.abilities(&target.upstream));
+        let (order, mut warnings) = row.settle(&asked, target.terms.options)?;
+        warnings.extend(codec.warnings(&asked));
         let webhook_url = self.webhook_url(&asked, caller).await?;
         let now = self.now();
         let id: Arc<str> = unguessable("vidgen_").into();
@@ -103,9 +106,7 @@ impl VideoJobs {
         job.deadline = now.plus(self.0.rules.deadline);
         job.due_at = Some(now.plus(MAKING));
         job.price = call.terms().unwrap_or(&target.terms).price.clone();
-        job.price_options = call.price_options();
-        job.price_options.resolution = Some(order.resolution.clone());
-        job.price_options.audio = order.audio.or(job.price_options.audio);
+        job.price_options = order.price_options(&call.price_options());
         let callback = self.0.rules.public_base_url.as_ref().map(|base| {
             let token = unguessable("");
             let url = format!("{base}/internal/callbacks/{}/{}.{token}", target.provider, job.id);
@@ -206,12 +207,13 @@ impl VideoJobs {
             making.meter.upstream_request_id(id.into());
         }
         match making.codec.created(&making.new_video(self), &answer) {
-            Ok(handle) => self.created(making, handle).await,
+            Ok(Some(handle)) => self.created(making, handle).await,
             // A success that cannot be read, or a proxy that gave up waiting: the job may well have been made.
-            Err(error) if error.code() == Code::ProviderTimeout => self.lost_create(making, error).await,
-            Err(error) if answer.status.is_success() && error.code() == Code::ProviderError => {
-                self.lost_create(making, error).await
+            Ok(None) => {
+                let message = "The provider's answer could not be read. Whether it made the video is not known.";
+                self.lost_create(making, Error::provider(Code::ProviderError, message)).await
             }
+            Err(error) if error.code() == Code::ProviderTimeout => self.lost_create(making, error).await,
             Err(error) => self.refused(making, error).await,
         }
     }
@@ -245,7 +247,7 @@ impl VideoJobs {
 
     /// The create may or may not have reached the vendor. It is never repeated.
     async fn lost_create(&self, making: Making, error: Error) -> Result<Job, Error> {
-        if let Some(handle) = making.codec.recover(&making.job.id) {
+        if let Some(handle) = making.codec.recover(&making.job.id, &making.job.order) {
             return self.created(making, handle).await;
         }
         making.meter.fail(&error);

@@ -71,6 +71,9 @@ pub(crate) use create::Creation;
 /// The longest answer of a vendor that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
+/// The same, for many jobs at once.
+const MAX_ANSWERS: usize = 1024 * 1024;
+
 /// How long a create may take at the vendor.
 const CREATE: Duration = Duration::from_secs(60);
 
@@ -206,11 +209,23 @@ impl VideoJobs {
 
     /// Asks the vendor, once; with no request there is nobody to ask. `None` when it did not answer in `time`.
     async fn ask(&self, request: Option<Request<CallBody>>, time: Duration) -> Result<Option<Answer>, BoxError> {
-        let Some(mut request) = request else { return Ok(Some(Answer::none())) };
+        match request {
+            None => Ok(Some(Answer::none())),
+            Some(request) => self.ask_for(request, time, MAX_ANSWER).await,
+        }
+    }
+
+    /// The same, for an answer of at most `longest` bytes.
+    async fn ask_for(
+        &self,
+        mut request: Request<CallBody>,
+        time: Duration,
+        longest: usize,
+    ) -> Result<Option<Answer>, BoxError> {
         request.extensions_mut().insert(Timeouts { first_byte: time, idle: time });
         let exchange = async {
             let (head, body) = self.0.client.send(request).await?.into_parts();
-            let body = body.collect(MAX_ANSWER).await?;
+            let body = body.collect(longest).await?;
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
         within(&*self.0.host, time, exchange).await.transpose()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::base::error::{Code, Error};
+use crate::base::log;
 use crate::domain::delivery::Delivery;
 use crate::domain::job::{Ending, Job, JobError, JobState};
 use crate::domain::job_json::generation;
@@ -23,7 +24,12 @@ impl VideoJobs {
         }
         let deliveries = self.deliveries(&job).await?;
         match self.0.store.replace(job, deliveries).await? {
-            Some(ended) => self.settle(ended).await.map(Some),
+            Some(ended) => {
+                if let Some(error) = ended.error.as_ref().filter(|_| ended.is_lost()) {
+                    log::job_lost(&ended.id, &ended.model, &error.message);
+                }
+                self.settle(ended).await.map(Some)
+            }
             None => Ok(None),
         }
     }
