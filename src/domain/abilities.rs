@@ -107,7 +107,8 @@ impl Abilities {
         let aspect_ratio = settling.ratio()?;
         let seed = request.seed.filter(|_| self.seed);
         settling.soft();
-        let order = Order { aspect_ratio, size: request.size.clone(), seed, ..self.order(duration, resolution, audio) };
+        let size = pixels.map(|Pixels(wide, high)| format!("{wide}x{high}"));
+        let order = Order { aspect_ratio, size, seed, ..self.order(duration, resolution, audio) };
         Ok((order, settling.warnings))
     }
 
@@ -124,7 +125,10 @@ impl Abilities {
         };
         let audio = self.sound.heard(asked.audio);
         let raised = [self.last_frame_at, self.sound_at.filter(|_| audio == Some(true))];
-        let resolutions = raised.into_iter().flatten().map(str::to_owned).chain([wanted]);
+        // Who names a resolution gets that one, or a refusal.
+        let is_fixed = asked.resolution.is_some() && policy == OptionPolicy::Strict;
+        let raised = raised.into_iter().flatten().filter(|_| !is_fixed);
+        let resolutions = raised.map(str::to_owned).chain([wanted]);
         let durations = |resolution: &str| {
             let lists = [self.limits(resolution, false), self.limits(resolution, true)];
             let settled = lists.map(|list| match (asked.duration, policy) {
@@ -148,7 +152,8 @@ impl Abilities {
 
     /// The durations that there are at `resolution`; `guided`: with a last frame or reference images.
     fn limits(&self, resolution: &str, guided: bool) -> Vec<u64> {
-        let of_resolution = self.limited.iter().find(|(of, _)| *of == resolution).map_or(self.durations, |(_, few)| few);
+        let of_resolution =
+            self.limited.iter().find(|(of, _)| *of == resolution).map_or(self.durations, |(_, few)| few);
         let fits = |seconds: &u64| !guided || self.guided.is_empty() || self.guided.contains(seconds);
         of_resolution.iter().copied().filter(fits).collect()
     }
@@ -179,7 +184,10 @@ impl Abilities {
             return Err(Error::new(Code::MissingParameter, message).param("prompt"));
         }
         if request.prompt.chars().count() > self.max_prompt {
-            return refuse("prompt", format!("The prompt is too long: this model takes {} characters.", self.max_prompt));
+            return refuse(
+                "prompt",
+                format!("The prompt is too long: this model takes {} characters.", self.max_prompt),
+            );
         }
         if request.n.is_some_and(|n| n != 1) {
             return refuse("n", "A job makes one video: leave `n` out, or send 1.".into());
@@ -277,7 +285,8 @@ impl Settling<'_> {
         match needs.filter(|needed| lines(&found) < lines(needed)) {
             None => Ok(found),
             Some(needed) if self.request.resolution.is_none() || self.policy == OptionPolicy::Nearest => {
-                self.warnings.push(format!("`resolution` {found} became {needed}: the last frame or the sound needs it."));
+                self.warnings
+                    .push(format!("`resolution` {found} became {needed}: the last frame or the sound needs it."));
                 Ok(needed.to_owned())
             }
             Some(needed) => Err(unavailable("resolution", &format!("{found} with a last frame or sound"), &[needed])),

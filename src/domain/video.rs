@@ -102,7 +102,7 @@ pub fn lines(resolution: &str) -> u64 {
 
 /// A width and a height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pixels(u64, u64);
+pub(super) struct Pixels(pub(super) u64, pub(super) u64);
 
 impl Pixels {
     pub(super) fn parse(size: &str) -> Result<Self, Error> {

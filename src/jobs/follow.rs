@@ -73,7 +73,12 @@ impl VideoJobs {
         result
     }
 
-    async fn poll_many(&self, handles: &[&str], target: &Target, batch: &dyn Batch) -> Result<Vec<Option<Seen>>, Error> {
+    async fn poll_many(
+        &self,
+        handles: &[&str],
+        target: &Target,
+        batch: &dyn Batch,
+    ) -> Result<Vec<Option<Seen>>, Error> {
         let request = batch.ask(handles, target)?;
         let answer = self.ask_for(request, ASK, MAX_ANSWERS).await.map_err(|_| not_asked())?.ok_or_else(not_asked)?;
         batch.read(handles, &answer, self.now())
@@ -191,10 +196,7 @@ impl VideoJobs {
         if matches!(codec.cancel(&handle, &target, self.now())?, Cancel::Ask(_)) {
             // Some vendors delete what has ended, and call that a success: it must be paid for all the same.
             let seen = self.poll(&job, &handle, &target, &*codec).await;
-            let has_ended = matches!(
-                seen,
-                Ok(Seen::Completed(..) | Seen::Failed(_) | Seen::Cancelled | Seen::Expired)
-            );
+            let has_ended = matches!(seen, Ok(Seen::Completed(..) | Seen::Failed(_) | Seen::Cancelled | Seen::Expired));
             if has_ended {
                 let id = Arc::clone(&job.id);
                 self.note(job, handle, seen, &target, &*codec).await.map_err(|e| store_failed(&e))?;

@@ -19,6 +19,7 @@ use crate::domain::job::Video;
 use crate::domain::usage::Usage;
 use crate::domain::video::{Order, VideoRequest};
 use crate::http::body::CallBody;
+use crate::wire::data_url::DataUrl;
 use crate::wire::vendor_error::is_truthy;
 
 use super::traits::Target;
@@ -251,9 +252,14 @@ pub(super) fn unreadable() -> Error {
     Error::provider(Code::ProviderError, "The provider's answer could not be read.")
 }
 
-/// The media type and the base64 payload of a `data:` URL.
-pub(super) fn data_url(url: &str) -> Option<(&str, &str)> {
-    url.strip_prefix("data:")?.split_once(";base64,")
+/// The media type and the base64 of a picture that the request brings along; `None` where it is a link.
+pub(super) fn picture<'a>(image: &'a str, field: &'static str) -> Result<Option<(String, &'a str)>, Error> {
+    if !image.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
+        return Ok(None);
+    }
+    let wrong = |why| Error::new(Code::InvalidParameter, format!("The picture in `{field}`: {why}.")).param(field);
+    let url = DataUrl::parse(image).map_err(wrong)?;
+    Ok(Some((url.sniffed().to_owned(), url.base64)))
 }
 
 /// A vendor's id where it stands in a URL: nothing that could lead to another path.

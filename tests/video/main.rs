@@ -2,6 +2,8 @@
 
 mod life;
 mod money;
+mod readings;
 mod vendors;
 mod webhooks;
+mod wire;
 mod world;

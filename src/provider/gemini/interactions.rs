@@ -12,7 +12,7 @@ use crate::http::body::CallBody;
 use crate::provider::traits::Target;
 use crate::provider::video::{NewVideo, Seen, number, request, text, unreadable};
 
-use super::video::{KEPT, key, of_operation, picture};
+use super::video::{KEPT, bytes_of, key, of_operation};
 
 /// Before an interaction's id: the path at which it is asked for.
 pub(super) const PATH: &str = "interactions/";
@@ -37,7 +37,7 @@ pub(super) fn create(new: &NewVideo<'_>, target: &Target) -> Result<Request<Call
     let (asked, order) = (new.request, new.order);
     let mut input = vec![json!({ "type": "text", "text": asked.prompt })];
     for (url, field) in asked.image.iter().map(|url| (url, "image")).chain(references(asked)) {
-        let (media, payload) = picture(url, field)?;
+        let (media, payload) = bytes_of(url, field)?;
         input.push(json!({ "type": "image", "data": payload, "mime_type": media }));
     }
     let task = match (asked.image.is_some(), asked.reference_images.is_empty()) {

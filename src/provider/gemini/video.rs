@@ -17,7 +17,7 @@ use crate::domain::video::Order;
 use crate::http::body::CallBody;
 use crate::provider::traits::{Credential, Target};
 use crate::provider::video::{
-    Answer, Cancel, Content, Link, NewVideo, Seen, VideoProvider, data_url, has_error, number, path_safe, request,
+    Answer, Cancel, Content, Link, NewVideo, Seen, VideoProvider, has_error, number, path_safe, picture, request,
     secret_header, text, unreadable,
 };
 use crate::wire::scrub::scrub;
@@ -182,8 +182,7 @@ fn seen(operation: &Value, now: Timestamp) -> Seen {
     let samples = made.get("generatedSamples").and_then(Value::as_array).into_iter().flatten();
     let urls = samples.map(|sample| text(sample, "/video/uri")).filter(|url| !url.is_empty());
     let expires_at = Some(now.plus(KEPT));
-    let videos: Vec<_> =
-        urls.map(|url| Video { source: url.into(), width: None, height: None, expires_at }).collect();
+    let videos: Vec<_> = urls.map(|url| Video { source: url.into(), width: None, height: None, expires_at }).collect();
     match videos.is_empty() {
         true => Seen::Failed(nothing_made(made)),
         false => Seen::Completed(videos, Usage { videos: 1, ..Usage::NONE }),
@@ -241,17 +240,16 @@ pub(super) fn of_operation(error: &Value) -> Error {
 }
 
 /// Google takes bytes, not links.
-fn inline(image: &str, field: &'static str) -> Result<Value, Error> {
-    let (media, payload) = picture(image, field)?;
-    Ok(json!({ "bytesBase64Encoded": payload, "mimeType": media }))
-}
-
-/// The media type and the base64 of a picture that the request brings along.
-pub(super) fn picture<'a>(image: &'a str, field: &'static str) -> Result<(&'a str, &'a str), Error> {
-    data_url(image).ok_or_else(|| {
+pub(super) fn bytes_of<'a>(image: &'a str, field: &'static str) -> Result<(String, &'a str), Error> {
+    picture(image, field)?.ok_or_else(|| {
         let message = "This model takes a picture's bytes: send it as a data: URL with base64.";
         Error::new(Code::InvalidParameter, message).param(field)
     })
+}
+
+fn inline(image: &str, field: &'static str) -> Result<Value, Error> {
+    let (media, payload) = bytes_of(image, field)?;
+    Ok(json!({ "bytesBase64Encoded": payload, "mimeType": media }))
 }
 
 pub(super) fn key(target: &Target) -> Result<(HeaderName, HeaderValue), Error> {

@@ -16,7 +16,7 @@ use crate::domain::video::Order;
 use crate::http::body::CallBody;
 use crate::provider::traits::{Credential, Target};
 use crate::provider::video::{
-    Answer, Cancel, Content, Link, NewVideo, Seen, VideoProvider, bearer, data_url, path_safe, request, secret_header,
+    Answer, Cancel, Content, Link, NewVideo, Seen, VideoProvider, bearer, path_safe, picture, request, secret_header,
     text, unreadable,
 };
 
@@ -82,8 +82,8 @@ impl VideoProvider for KlingVideo {
             ("mode", order.mode.as_ref().map(|mode| json!(mode))),
             ("aspect_ratio", order.aspect_ratio.as_ref().map(|ratio| json!(ratio))),
             ("negative_prompt", asked.negative_prompt.as_ref().map(|text| json!(text))),
-            ("image", asked.image.as_deref().map(|image| json!(bare(image)))),
-            ("image_tail", asked.last_frame.as_deref().map(|image| json!(bare(image)))),
+            ("image", bare(&asked.image, "image")?),
+            ("image_tail", bare(&asked.last_frame, "last_frame")?),
             ("sound", order.audio.map(|on| json!(if on { "on" } else { "off" }))),
             ("watermark_info", asked.watermark.map(|on| json!({ "enabled": on }))),
             ("callback_url", new.callback.map(|url| json!(url))),
@@ -153,8 +153,7 @@ fn completed(value: &Value, now: Timestamp) -> Seen {
     let made = value.pointer("/data/task_result/videos").and_then(Value::as_array);
     let urls = made.into_iter().flatten().map(|video| text(video, "/url")).filter(|url| !url.is_empty());
     let expires_at = Some(now.plus(KEPT));
-    let videos: Vec<_> =
-        urls.map(|url| Video { source: url.into(), width: None, height: None, expires_at }).collect();
+    let videos: Vec<_> = urls.map(|url| Video { source: url.into(), width: None, height: None, expires_at }).collect();
     match videos.is_empty() {
         true => Seen::Failed(unreadable()),
         // Kling tells "5.1" for what it sells as 5 seconds: the order says what is billed.
@@ -168,8 +167,9 @@ fn family(order: &Order) -> &'static str {
 }
 
 /// Kling takes a link, or base64 without what stands before it in a `data:` URL.
-fn bare(image: &str) -> &str {
-    data_url(image).map_or(image, |(_, payload)| payload)
+fn bare(image: &Option<String>, field: &'static str) -> Result<Option<Value>, Error> {
+    let Some(image) = image else { return Ok(None) };
+    Ok(Some(picture(image, field)?.map_or_else(|| json!(image), |(_, payload)| json!(payload))))
 }
 
 fn authorization(target: &Target, now: Timestamp) -> Result<(HeaderName, HeaderValue), Error> {
