@@ -1,13 +1,16 @@
 //! The PostgreSQL store, on a throw-away server: the contracts, two instances that share one database, and crashes.
 #![cfg(feature = "postgres")]
 
+#[path = "support/databases.rs"]
+mod databases;
 #[path = "support/servers.rs"]
 mod servers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kancy::base::id::new_id;
+use databases::{connect, database};
+use kancy::domain::job::Job;
 use kancy::domain::key::KeyRefusal;
 use kancy::store::contract;
 use kancy::store::ledger::RecordFilter;
@@ -18,29 +21,7 @@ use kancy::{
     Amounts, KeyAdmin, KeyStore, Limit, LimitKey, Measure, Money, Outcome, Per, QuotaStore, Scope, StoreErrorKind,
     Timestamp, UsageRecord, UsageSink, UsageStore,
 };
-use servers::{Server, postgres};
-
-/// A database of its own on `server`, and its URL.
-async fn database(server: &Server) -> String {
-    let name = new_id::<String>("db").to_lowercase();
-    let end = Instant::now() + Duration::from_secs(30);
-    let client = loop {
-        match tokio_postgres::connect(&server.url, tokio_postgres::NoTls).await {
-            Ok((client, connection)) => {
-                tokio::spawn(connection);
-                break client;
-            }
-            Err(error) => assert!(Instant::now() < end, "PostgreSQL does not come up: {error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    client.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
-    server.url.replace("/postgres?", &format!("/{name}?"))
-}
-
-async fn connect(url: &str) -> PostgresStore {
-    PostgresStore::connect(url).await.unwrap()
-}
+use servers::postgres;
 
 fn total(workspace: &str, amount: u64) -> Arc<Limit> {
     limit(workspace, Measure::Spend, Some(Per::Total), amount)
@@ -57,7 +38,8 @@ fn spend(nanos: u64) -> Amounts {
 
 fn request(workspace: &str, hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller(workspace);
-    Reservation { caller, modality: None, model: None, hold, limits: limits.to_vec(), now: Timestamp::EPOCH }
+    let limits = limits.to_vec();
+    Reservation { caller, modality: None, model: None, hold, limits, lasting: false, now: Timestamp::EPOCH }
 }
 
 async fn counts(store: &PostgresStore, limit: &Arc<Limit>) -> (u64, u64) {
@@ -253,6 +235,78 @@ async fn an_instance_that_stops_leaves_no_lost_money_and_no_leaked_slot() {
     assert_eq!(ends, [(Some(Outcome::UnknownAfterCrash), 30, true, None); 2]);
     assert!(matches!(survivor.reserve(request("acme", spend(41), &limits)).await.unwrap(), Decision::Refused(_)));
     assert!(matches!(survivor.reserve(request("acme", spend(40), &limits)).await.unwrap(), Decision::Admitted { .. }));
+}
+
+#[tokio::test]
+async fn a_jobs_hold_and_record_outlive_its_instance_and_another_ends_them() {
+    let Some(server) = postgres() else { return };
+    let url = database(&server).await;
+    let limits = vec![total("acme", 100), limit("acme", Measure::Concurrency, None, 2)];
+    let running = |id: &str| UsageRecord {
+        outcome: None,
+        held: Some(spend(30)),
+        cost: Money::ZERO,
+        ..contract::ledger::record(id, contract::ledger::NOON)
+    };
+    let (maker, held) = (url.clone(), limits.clone());
+    let (of_job, of_request) = (running("of job"), running("of request"));
+    let hold = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let hold = runtime.block_on(async {
+            let store = PostgresStore::connect_with(&maker, quick()).await.unwrap();
+            let lasting = Reservation { lasting: true, ..request("acme", spend(30), &held) };
+            let Decision::Admitted { grant, .. } = store.reserve(lasting).await.unwrap() else { panic!("it fits") };
+            let hold = grant.hold().cloned().unwrap();
+            let job = contract::jobs::sample("acme");
+            let job = Job { record: Some(of_job.clone()), hold: Some(hold.clone()), ..job };
+            kancy::store::jobs::JobStore::put(&store, job).await.unwrap();
+            store.keep(vec![hold.clone()], Duration::from_secs(86_400)).await.unwrap();
+            for record in [of_job, of_request] {
+                store.open(&record).await.unwrap();
+            }
+            std::mem::forget(store.reserve(request("acme", spend(5), &held)).await.unwrap());
+            std::mem::forget(store);
+            hold
+        });
+        runtime.shutdown_background();
+        hold
+    })
+    .join()
+    .unwrap();
+    let survivor = PostgresStore::connect_with(&url, quick()).await.unwrap();
+    let outcomes = async || {
+        let page = Page { after: None, limit: 10 };
+        let records = survivor.records(RecordFilter::default(), page).await.unwrap().items;
+        ["of job", "of request"].map(|id| records.iter().find(|r| &*r.id == id).unwrap().outcome)
+    };
+    eventually("the dead instance's request is posted", Duration::from_secs(10), async || {
+        counts(&survivor, &limits[0]).await == (5, 30) && outcomes().await == [None, Some(Outcome::UnknownAfterCrash)]
+    })
+    .await;
+    assert_eq!(counts(&survivor, &limits[1]).await, (0, 1));
+    for _ in 0..2 {
+        survivor.settle(hold.clone(), Some(spend(10))).await.unwrap();
+        assert_eq!(counts(&survivor, &limits[0]).await, (15, 0));
+        survivor.keep(vec![hold.clone()], Duration::from_secs(86_400)).await.unwrap();
+    }
+    assert_eq!(counts(&survivor, &limits[1]).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_jobs_hold_that_nobody_looks_at_any_more_is_posted() {
+    let Some(server) = postgres() else { return };
+    let url = database(&server).await;
+    let store = PostgresStore::connect_with(&url, quick()).await.unwrap();
+    let limits = [total("acme", 100), limit("acme", Measure::Concurrency, None, 1)];
+    let lasting = Reservation { lasting: true, ..request("acme", spend(30), &limits) };
+    let Decision::Admitted { grant, .. } = store.reserve(lasting).await.unwrap() else { panic!("it fits") };
+    let hold = grant.hold().cloned().unwrap();
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("UPDATE kancy_quota_grants SET until = now()").await.unwrap();
+    eventually("the slot is free", Duration::from_secs(10), async || counts(&store, &limits[1]).await == (0, 0)).await;
+    store.settle(hold, Some(spend(1))).await.unwrap();
+    assert_eq!(counts(&store, &limits[0]).await, (30, 0), "it has had its end");
 }
 
 #[tokio::test]

@@ -41,7 +41,8 @@ fn spend(nanos: u64) -> Amounts {
 
 fn request(hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller("acme");
-    Reservation { caller, modality: None, model: None, hold, limits: limits.to_vec(), now: Timestamp::EPOCH }
+    let limits = limits.to_vec();
+    Reservation { caller, modality: None, model: None, hold, limits, lasting: false, now: Timestamp::EPOCH }
 }
 
 async fn admitted(store: &impl QuotaStore, hold: Amounts, limits: &[Arc<Limit>]) -> kancy::store::grant::Grant {
@@ -84,7 +85,10 @@ async fn it_keeps_the_contract() {
     let Some(server) = redis() else { return };
     let store = connect(&server, &ledger()).await;
     contract::quota::timeless(&store).await;
-    contract::quota::timeless(&Guarded::new(store)).await;
+    contract::quota::timeless(&Guarded::new(store.clone())).await;
+    let Some(empty) = redis() else { return };
+    let emptied = connect(&empty, &ledger()).await;
+    contract::quota::a_lasting_hold_that_was_forgotten_is_placed_again(&store, &emptied).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,6 +187,60 @@ async fn an_instance_that_stops_leaves_no_lost_money_and_no_leaked_slot() {
     tokio::time::sleep(lease * 2).await;
     assert_eq!(counts(&survivor, &limits[1]).await, (0, 1));
     drop(living);
+}
+
+#[tokio::test]
+async fn a_jobs_hold_outlives_its_instance_and_is_settled_by_another() {
+    let Some(server) = redis() else { return };
+    let limits = [total(100), limit(Measure::Concurrency, None, 2)];
+    let (url, held) = (server.url.clone(), limits.to_vec());
+    let lease = Duration::from_millis(300);
+    let hold = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let hold = runtime.block_on(async {
+            let store = RedisQuota::connect_with(&url, ledger(), lease).await.unwrap();
+            std::mem::forget(admitted(&store, spend(5), &held).await);
+            let job = Reservation { lasting: true, ..request(spend(30), &held) };
+            let Decision::Admitted { grant, .. } = store.reserve(job).await.unwrap() else { panic!("it fits") };
+            let hold = grant.hold().cloned().unwrap();
+            store.keep(vec![hold.clone()], Duration::from_secs(60)).await.unwrap();
+            std::mem::forget(store);
+            hold
+        });
+        runtime.shutdown_background();
+        hold
+    })
+    .join()
+    .unwrap();
+    let survivor = RedisQuota::connect_with(&server.url, ledger(), lease).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(5);
+    while counts(&survivor, &limits[0]).await != (5, 30) {
+        assert!(Instant::now() < end, "the request that died is not posted beside the job");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::time::sleep(lease).await;
+    assert_eq!(counts(&survivor, &limits[1]).await, (0, 1));
+    for _ in 0..2 {
+        survivor.settle(hold.clone(), Some(spend(10))).await.unwrap();
+        assert_eq!(counts(&survivor, &limits[0]).await, (15, 0));
+        survivor.keep(vec![hold.clone()], Duration::from_secs(60)).await.unwrap();
+    }
+    assert_eq!(counts(&survivor, &limits[1]).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_jobs_hold_that_nobody_looks_at_any_more_is_posted() {
+    let Some(server) = redis() else { return };
+    let store = connect(&server, &ledger()).await;
+    let limits = [total(100), limit(Measure::Concurrency, None, 1)];
+    let job = Reservation { lasting: true, ..request(spend(30), &limits) };
+    let Decision::Admitted { grant, .. } = store.reserve(job).await.unwrap() else { panic!("it fits") };
+    let hold = grant.hold().cloned().unwrap();
+    store.keep(vec![hold.clone()], Duration::from_millis(50)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(counts(&store, &limits[1]).await, (0, 0));
+    store.settle(hold, Some(spend(1))).await.unwrap();
+    assert_eq!(counts(&store, &limits[0]).await, (30, 0), "it has had its end");
 }
 
 #[tokio::test]

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use kancy::domain::job::{Idempotency, Job};
 use kancy::store::contract;
+use kancy::store::jobs::{JobStore, Outbox, Put};
 use kancy::store::tables::LimitStore;
+use kancy::store::webhooks::EndpointStore;
 use kancy::{
     Amounts, Limit, LimitKey, Measure, Money, Outcome, Page, Per, SqliteOptions, SqliteStore, StoreErrorKind,
-    Timestamp, UsageSink, UsageStore,
+    Timestamp, UsageRecord, UsageSink, UsageStore,
 };
 
 /// A folder of its own for each test, gone with it.
@@ -61,6 +65,53 @@ async fn it_keeps_the_contract_of_ledgers() {
 }
 
 #[tokio::test]
+async fn it_keeps_the_contracts_of_jobs_and_webhooks() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    contract::jobs::run(&store, &store).await;
+    contract::endpoints::run(&store).await;
+}
+
+#[tokio::test]
+async fn jobs_deliveries_and_endpoints_outlive_the_process_and_nothing_stays_leased() {
+    let folder = Folder::new();
+    let now = Timestamp::from_secs(1_800_000_000);
+    let until = now.plus(Duration::from_secs(120));
+    let record = |id: &str| UsageRecord { outcome: None, ..contract::ledger::record(id, now) };
+    let making = Job {
+        due_at: Some(until),
+        record: Some(record("making")),
+        idempotency: Some(Idempotency { key: "k".into(), body: "b".into() }),
+        ..contract::jobs::sample("acme")
+    };
+    let made = Job { handle: Some("task-1".into()), record: Some(record("made")), ..contract::jobs::sample("acme") };
+    let delivery = contract::jobs::sample_delivery("whk_1");
+    let endpoint = contract::endpoints::sample();
+    {
+        let store = SqliteStore::open(folder.file()).unwrap();
+        for job in [&making, &made] {
+            JobStore::put(&store, job.clone()).await.unwrap();
+            store.open(job.record.as_ref().unwrap()).await.unwrap();
+        }
+        store.open(&record("neither")).await.unwrap();
+        store.push(vec![delivery.clone()]).await.unwrap();
+        EndpointStore::put(&store, endpoint.clone(), vec!["whsec_b25l".into()]).await.unwrap();
+        assert_eq!(store.due(now, until, 9).await.unwrap().len(), 1);
+        assert_eq!(store.claim_due(now, until, 9).await.unwrap().len(), 1);
+    }
+    let store = SqliteStore::open(folder.file()).unwrap();
+    assert_eq!(store.recovered(), 1, "the rows of jobs stay open");
+    let due: Vec<_> = store.due(now, until, 9).await.unwrap().into_iter().map(|job| job.id).collect();
+    assert_eq!(due, [making.id.clone(), made.id.clone()], "what was cut while it was made is due at once");
+    assert_eq!(store.claim_due(now, until, 9).await.unwrap().len(), 1);
+    assert_eq!(EndpointStore::all(&store).await.unwrap(), [(endpoint, vec!["whsec_b25l".into()])]);
+    match JobStore::put(&store, Job { id: "twin".into(), ..making.clone() }).await.unwrap() {
+        Put::Known(known) => assert_eq!(known.id, making.id),
+        other => panic!("the job of before was expected, not {other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn what_was_in_flight_at_a_crash_is_posted_at_its_hold_and_what_had_ended_stays() {
     let folder = Folder::new();
     let now = Timestamp::from_secs(1_800_000_000);
@@ -104,10 +155,12 @@ async fn limits_outlive_the_process() {
     limit.alert_at = vec![500, 1000];
     {
         let store = SqliteStore::open(folder.file()).unwrap();
-        store.put(limit.key.scope.clone(), vec![limit.clone(), Limit::new(key(Per::Month), 7)]).await.unwrap();
-        store.put(limit.key.scope.clone(), vec![limit.clone()]).await.unwrap();
+        LimitStore::put(&store, limit.key.scope.clone(), vec![limit.clone(), Limit::new(key(Per::Month), 7)])
+            .await
+            .unwrap();
+        LimitStore::put(&store, limit.key.scope.clone(), vec![limit.clone()]).await.unwrap();
     }
-    assert_eq!(SqliteStore::open(folder.file()).unwrap().all().await.unwrap(), [limit]);
+    assert_eq!(LimitStore::all(&SqliteStore::open(folder.file()).unwrap()).await.unwrap(), [limit]);
 }
 
 #[test]

@@ -102,13 +102,11 @@ impl Stores {
 
 #[cfg(feature = "sqlite")]
 impl Stores {
-    /// Keys, limits, ledger, alerts and audit trail in `store`'s file; counters in this process, rebuilt from the ledger.
-    /// Jobs and webhooks are in this process and gone with it.
+    /// Everything in `store`'s file but the counters, which are in this process: rebuilt from the ledger and the open jobs.
     pub fn sqlite(store: SqliteStore, clock: Arc<dyn Clock>) -> Self {
         let store = Arc::new(store);
         let alerts = AnnouncedAlerts::new(store.clone(), store.clone());
         let quota = MemoryQuota::with_ledger(store.clone()).alerts(Arc::new(alerts.clone())).clock(clock);
-        let jobs = Arc::new(MemoryJobs::new());
         Self {
             keys: store.clone(),
             key_admin: store.clone(),
@@ -117,10 +115,10 @@ impl Stores {
             sink: store.clone(),
             usage: store.clone(),
             alerts,
-            audit: store,
-            jobs: jobs.clone(),
-            outbox: jobs,
-            endpoints: Arc::new(MemoryEndpoints::new()),
+            audit: store.clone(),
+            jobs: store.clone(),
+            outbox: store.clone(),
+            endpoints: store,
             #[cfg(feature = "postgres")]
             shared: None,
             #[cfg(feature = "redis")]
@@ -131,11 +129,9 @@ impl Stores {
 
 #[cfg(feature = "postgres")]
 impl Stores {
-    /// Keys, limits, ledger, alerts, audit trail and counters in `store`'s database, shared by all instances on it. Jobs
-    /// and webhooks are in this process and gone with it.
+    /// Everything in `store`'s database, shared by all instances on it.
     pub fn postgres(store: PostgresStore) -> Self {
         let store = Arc::new(store);
-        let jobs = Arc::new(MemoryJobs::new());
         Self {
             keys: store.clone(),
             key_admin: store.clone(),
@@ -145,9 +141,9 @@ impl Stores {
             usage: store.clone(),
             alerts: AnnouncedAlerts::new(store.clone(), store.clone()),
             audit: store.clone(),
-            jobs: jobs.clone(),
-            outbox: jobs,
-            endpoints: Arc::new(MemoryEndpoints::new()),
+            jobs: store.clone(),
+            outbox: store.clone(),
+            endpoints: store.clone(),
             shared: Some(store),
             #[cfg(feature = "redis")]
             counters: None,
@@ -264,7 +260,9 @@ impl Config {
         let jobs = VideoJobs::new(registry.clone(), client.clone(), stores.jobs, Arc::clone(&stores.sink), host)
             .rules(self.job_rules())
             .webhooks(webhooks.clone())
+            .quota(Arc::clone(&stores.quota))
             .clock(Arc::clone(&clock));
+        jobs.resume().await?;
         let mut builder = Gateway::builder(registry, client)
             .auth(auth)
             .videos(jobs.clone())

@@ -107,7 +107,7 @@ impl Abilities {
         let aspect_ratio = settling.ratio()?;
         let seed = request.seed.filter(|_| self.seed);
         settling.soft();
-        let size = pixels.map(|Pixels(wide, high)| format!("{wide}x{high}"));
+        let size = request.size.clone();
         let order = Order { aspect_ratio, size, seed, ..self.order(duration, resolution, audio) };
         Ok((order, settling.warnings))
     }
@@ -138,7 +138,9 @@ impl Abilities {
             });
             settled.into_iter().max().unwrap_or_default()
         };
-        resolutions.map(|resolution| self.order(durations(&resolution), resolution, audio)).collect()
+        let size = asked.size.map(str::to_owned);
+        let order = |resolution: String| self.order(durations(&resolution), resolution, audio);
+        resolutions.map(|resolution| Order { size: size.clone(), ..order(resolution) }).collect()
     }
 
     fn order(&self, duration: u64, resolution: String, audio: Option<bool>) -> Order {

@@ -73,6 +73,11 @@ impl Endpoint {
         matches!(self, Self::Transcriptions | Self::Translations)
     }
 
+    /// Whether it answers with a job, which goes on when the request is over.
+    pub const fn makes_job(self) -> bool {
+        matches!(self, Self::VideoGenerations | Self::Videos)
+    }
+
     /// The modality of the models that this route takes; `None` for chat and responses is text.
     pub const fn modality(self) -> Modality {
         match self {

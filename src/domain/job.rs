@@ -12,7 +12,9 @@ use crate::base::clock::Timestamp;
 use crate::base::money::Money;
 
 use super::caller::Home;
-use super::price::{Options, Price};
+use super::hold::LastingHold;
+use super::limit::Amounts;
+use super::price::Price;
 use super::record::{Outcome, UsageRecord};
 use super::usage::Usage;
 use super::video::Order;
@@ -106,6 +108,13 @@ pub struct Settlement {
     pub cost: Money,
 }
 
+impl Settlement {
+    /// What limits are settled to.
+    pub fn amounts(&self) -> Amounts {
+        Amounts::of_request(&self.usage, self.cost)
+    }
+}
+
 /// A create that may be asked for twice: the caller's key, and the body that it was first used with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "a key and a hash")]
@@ -131,7 +140,7 @@ pub struct Job {
     pub provider: Arc<str>,
     pub order: Order,
     pub warnings: Vec<String>,
-    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    pub metadata: Option<Box<serde_json::Map<String, serde_json::Value>>>,
     /// Where this one job's events go beside the workspace's endpoints.
     pub webhook_url: Option<Arc<str>>,
     pub created_at: Timestamp,
@@ -150,10 +159,12 @@ pub struct Job {
     /// The unguessable part of the vendor's callback URL.
     pub callback: Option<Arc<str>>,
     /// Frozen when the job was made.
-    pub price: Price,
-    pub price_options: Options,
+    pub price: Arc<Price>,
     /// The open usage record, completed at the end.
-    pub record: Option<UsageRecord>,
+    pub record: Option<Box<UsageRecord>>,
+    /// What it holds of the limits until it is settled.
+    #[serde(default)]
+    pub hold: Option<Box<LastingHold>>,
     pub idempotency: Option<Idempotency>,
     pub videos: Vec<Video>,
     pub error: Option<JobError>,
@@ -190,9 +201,9 @@ impl Job {
             misses: 0,
             handle: None,
             callback: None,
-            price: Price::Free,
-            price_options: Options::default(),
+            price: Arc::new(Price::Free),
             record: None,
+            hold: None,
             idempotency: None,
             videos: Vec::new(),
             error: None,
@@ -278,7 +289,8 @@ impl Job {
         }
         let no_input = Usage { input_tokens: 0, ..self.usage };
         let no_tokens = Usage { output_tokens: 0, reasoning_tokens: 0, ..no_input };
-        let costs = [self.usage, no_input, no_tokens].map(|usage| self.price.cost(&usage, &self.price_options));
+        let options = self.order.price_options();
+        let costs = [self.usage, no_input, no_tokens].map(|usage| self.price.cost(&usage, &options));
         costs.into_iter().flatten().next().unwrap_or_default()
     }
 
@@ -298,6 +310,13 @@ impl Job {
         Some(Settlement { outcome, usage: self.usage, estimated: self.estimated, cost: self.cost })
     }
 
+    /// The settlement is booked: nothing is left to do.
+    pub fn settle(&mut self) {
+        self.settled = true;
+        self.due_at = None;
+        self.hold = None;
+    }
+
     /// The completed record of a terminal job.
     pub fn closed_record(&self) -> Option<UsageRecord> {
         let (record, end) = (self.record.as_ref()?, self.settlement()?);
@@ -310,7 +329,7 @@ impl Job {
             estimated: end.estimated,
             cost: end.cost,
             held: None,
-            ..record.clone()
+            ..UsageRecord::clone(record)
         })
     }
 
@@ -333,7 +352,7 @@ pub(crate) mod tests {
         let order = Order { duration: 6, resolution: "720p".into(), ..Order::default() };
         let price = Price::flat(Rates { per_video_second: Rate::per_unit("0.40").ok(), ..Rates::default() });
         let job = Job::new(id.into(), home, "key".into(), "m".into(), order, Timestamp::from_secs(100));
-        Job { price, ..job }
+        Job { price: Arc::new(price), ..job }
     }
 
     fn lost() -> JobError {
@@ -361,12 +380,12 @@ pub(crate) mod tests {
 
     #[test]
     fn tokens_are_billed_where_they_have_a_price_and_are_those_of_the_order_where_the_vendor_tells_none() {
-        let by_token = Price::flat(Rates { output: Rate::per_million("2").ok(), ..Rates::default() });
+        let by_token = Arc::new(Price::flat(Rates { output: Rate::per_million("2").ok(), ..Rates::default() }));
         let order = Order { tokens: 1_000_000, ..job("j").order };
         for (price, told, want) in [
             (job("j").price, 500_000, ("2.40", 500_000, false)),
-            (by_token.clone(), 500_000, ("1", 500_000, false)),
-            (by_token.clone(), 0, ("2", 1_000_000, true)),
+            (Arc::clone(&by_token), 500_000, ("1", 500_000, false)),
+            (Arc::clone(&by_token), 0, ("2", 1_000_000, true)),
             (by_token, u64::MAX, ("2", 1_000_000, true)),
         ] {
             let mut job = Job { price, order: order.clone(), ..job("j") };

@@ -55,7 +55,7 @@ pub fn generation(job: &Job, base: Option<&str>) -> Value {
         "error": job.error.as_ref().map(|e| json!({ "code": &*e.code, "type": &*e.kind, "message": &*e.message })),
         "usage": usage,
         "warnings": job.warnings,
-        "metadata": job.metadata.clone().unwrap_or_default(),
+        "metadata": job.metadata.as_deref().cloned().unwrap_or_default(),
     })
 }
 

@@ -28,11 +28,16 @@ pub enum Scope {
 impl Scope {
     /// Every scope that `caller` stands in, outermost first.
     pub fn of(caller: &Caller) -> impl Iterator<Item = Self> + use<> {
-        let home = caller.home().clone();
+        Self::around(caller.home(), caller.shared_key_id())
+    }
+
+    /// Every scope that a key of this home stands in, outermost first.
+    pub fn around(home: &Home, key_id: Arc<str>) -> impl Iterator<Item = Self> + use<> {
+        let home = home.clone();
         let workspace = home.workspace.clone();
         let team = home.team.map(|t| Self::Team(workspace.clone(), t));
         let environment = home.environment.map(|e| Self::Environment(workspace.clone(), home.project.clone(), e));
-        let key = Self::Key(caller.shared_key_id());
+        let key = Self::Key(key_id);
         [
             Some(Self::Workspace(workspace.clone())),
             team,

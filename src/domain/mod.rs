@@ -6,6 +6,7 @@ pub mod caller;
 pub mod delivery;
 pub mod endpoint;
 pub mod gcra;
+pub mod hold;
 pub mod job;
 pub mod job_json;
 pub mod key;

@@ -79,14 +79,14 @@ pub struct Order {
 }
 
 impl Order {
-    /// What of the order decides on its price; the rest as `asked`.
-    pub fn price_options(&self, asked: &Options) -> Options {
+    /// What of the order decides on its price: what was ordered, and not what else a request may have said.
+    pub fn price_options(&self) -> Options {
         Options {
             resolution: Some(self.resolution.clone()),
             audio: self.audio,
             mode: self.mode.clone(),
-            size: asked.size.clone(),
-            quality: asked.quality.clone(),
+            size: self.size.clone(),
+            quality: None,
         }
     }
 }
@@ -100,13 +100,16 @@ pub fn lines(resolution: &str) -> u64 {
     }
 }
 
+/// `16384x16384`.
+const LONGEST_SIZE: usize = 11;
+
 /// A width and a height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pixels(pub(super) u64, pub(super) u64);
+pub(super) struct Pixels(u64, u64);
 
 impl Pixels {
     pub(super) fn parse(size: &str) -> Result<Self, Error> {
-        Self::split(size, 'x').ok_or_else(|| {
+        Some(size).filter(|size| size.len() <= LONGEST_SIZE).and_then(|size| Self::split(size, 'x')).ok_or_else(|| {
             let message = "The field `size` must be width x height in pixels, such as \"1280x720\".";
             Error::new(Code::InvalidParameter, message).param("size")
         })

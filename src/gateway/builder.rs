@@ -136,7 +136,8 @@ impl<C> GatewayBuilder<C> {
         self
     }
 
-    /// Makes and serves video jobs. Give it the same registry and ledger; the host spawns [`VideoJobs::drive`].
+    /// Makes and serves video jobs, whose holds are settled in this gateway's quota store. Give it the same registry and
+    /// ledger; the host awaits [`VideoJobs::resume`] and spawns [`VideoJobs::drive`].
     pub fn videos(mut self, jobs: VideoJobs) -> Self {
         self.jobs = Some(jobs);
         self
@@ -156,6 +157,7 @@ impl<C> GatewayBuilder<C> {
             route = route.drain(drain);
         }
         if let Some(jobs) = self.jobs.clone() {
+            jobs.settle_in(Arc::clone(&self.quota));
             route = route.videos(jobs);
         }
         let quota = QuotaLayer::new(self.quota, self.limits).clock(clock()).on_store_failure(self.on_store_failure);

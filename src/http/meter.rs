@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::store_future::StoreFuture;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::Amounts;
 use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
@@ -39,8 +40,21 @@ struct Shared<J: ?Sized> {
 struct State {
     learnt: Learnt,
     booked: Option<Booked>,
-    draining: bool,
+    lasting: Option<LastingHold>,
+    keeper: Keeper,
     deferred: Vec<Deferred>,
+}
+
+/// Who sees to the end of the request.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Keeper {
+    /// The guards on its future and body.
+    #[default]
+    Guards,
+    /// Something in the background, for which the guards wait.
+    Drain,
+    /// A job: the guards have nothing to do.
+    Job,
 }
 
 type Deferred = Box<dyn FnOnce(Ended) + Send>;
@@ -114,6 +128,16 @@ impl Meter {
         self.state().learnt.held = Some(held);
     }
 
+    /// The request's hold is one that a job may take over.
+    pub(crate) fn may_last(&self, hold: LastingHold) {
+        self.state().lasting = Some(hold);
+    }
+
+    /// What a job takes over; `None` where no limit store has a hold that lasts.
+    pub(crate) fn lasting(&self) -> Option<LastingHold> {
+        self.state().lasting.clone()
+    }
+
     pub(crate) fn route(&self, routed: Routed) {
         self.state().learnt.routed = Some(routed);
     }
@@ -180,19 +204,20 @@ impl Meter {
     /// The rest of the answer is read in the background: guards that fire on drop wait for [`drained`](Self::drained),
     /// which must follow however the reading ends.
     pub(crate) fn drain(&self) {
-        self.state().draining = true;
+        self.state().keeper = Keeper::Drain;
     }
 
-    /// Runs `finish` when the drain is over; gives it back when there is none.
+    /// Runs `finish` when the drain is over; gives it back when there is none. Where a job has taken over, it never runs.
     pub(crate) fn defer<F, T>(&self, finish: F) -> Result<(), F>
     where
         F: FnOnce(Ended) -> T + Send + 'static,
     {
         let mut state = self.state();
-        if !state.draining {
-            return Err(finish);
+        match state.keeper {
+            Keeper::Guards => return Err(finish),
+            Keeper::Drain => state.deferred.push(Box::new(|ended| drop(finish(ended)))),
+            Keeper::Job => {}
         }
-        state.deferred.push(Box::new(|ended| drop(finish(ended))));
         Ok(())
     }
 
@@ -200,7 +225,9 @@ impl Meter {
     pub(crate) fn drained(&self) {
         let deferred = {
             let mut state = self.state();
-            state.draining = false;
+            if state.keeper == Keeper::Drain {
+                state.keeper = Keeper::Guards;
+            }
             std::mem::take(&mut state.deferred)
         };
         for finish in deferred {
@@ -208,10 +235,14 @@ impl Meter {
         }
     }
 
-    /// Ends a drain whose outcome is known from elsewhere: a job's. These are the books, whoever makes them.
-    pub(crate) fn close(&self, booked: Booked) {
-        self.state().booked.get_or_insert(booked);
-        self.drained();
+    /// A job completes the record and settles the hold, maybe in another process: what was deferred is dropped.
+    pub(crate) fn hand_over(&self) {
+        let deferred = {
+            let mut state = self.state();
+            state.keeper = Keeper::Job;
+            std::mem::take(&mut state.deferred)
+        };
+        drop(deferred);
     }
 
     /// The record as it stands, for whoever must complete it without this meter. `None` where nobody journals.
@@ -258,5 +289,20 @@ mod tests {
         meter.drained();
         assert_eq!(*ran.lock().unwrap(), [("settle", Ended::Dropped), ("record", Ended::Dropped)]);
         assert!(meter.defer(note("late")).is_err(), "the drain is over");
+    }
+
+    #[test]
+    fn what_a_job_has_taken_over_is_nobody_elses_to_finish() {
+        let meter = Meter::new(Abandoned::Seen);
+        let ran = Arc::new(AtomicBool::new(false));
+        let note = || {
+            let ran = Arc::clone(&ran);
+            move |_| ran.store(true, Ordering::SeqCst)
+        };
+        meter.drain();
+        assert!(meter.defer(note()).is_ok(), "before");
+        meter.hand_over();
+        assert!(meter.defer(note()).is_ok(), "and after");
+        assert!(!ran.load(Ordering::SeqCst));
     }
 }

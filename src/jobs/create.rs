@@ -1,7 +1,7 @@
 //! Making a job: stored, journaled, and only then asked for.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, Request};
@@ -10,11 +10,14 @@ use sha2::{Digest, Sha256};
 use crate::base::error::{Code, Error};
 use crate::base::id::{base62, random};
 use crate::domain::caller::Caller;
+use crate::domain::hold::LastingHold;
 use crate::domain::job::{Ending, Idempotency, Job, JobState};
+use crate::domain::price::Price;
 use crate::domain::video::{Order, VideoRequest};
 use crate::http::body::CallBody;
 use crate::http::call::Call;
 use crate::http::dial::refusal;
+use crate::http::finish::Ended;
 use crate::http::headers::upstream_request_id;
 use crate::http::meter::{Meter, Routed};
 use crate::http::vendor::{never_sent, transport_failure};
@@ -60,6 +63,25 @@ impl Making {
     }
 }
 
+impl Making {
+    /// Puts into the job what it takes over from its request: the record that it completes and the hold that it settles.
+    fn enter(&mut self, jobs: &VideoJobs) -> Result<(), Error> {
+        let (provider, upstream) = (Arc::clone(&self.target.provider), Arc::clone(&self.target.upstream));
+        self.meter.route(Routed { provider, upstream });
+        self.meter.status(202);
+        self.job.record = self.meter.running().map(Box::new);
+        self.job.hold = self.meter.lasting().map(Box::new);
+        if self.job.hold.is_some() && jobs.0.quota.get().is_none() {
+            return Err(Error::new(
+                Code::InternalError,
+                "This server cannot make video jobs. Its operator has to look into it.",
+            )
+            .cause("a QuotaLayer holds for video jobs that do not know its store: hand it to VideoJobs::quota"));
+        }
+        Ok(())
+    }
+}
+
 impl VideoJobs {
     /// Makes the job that `call` asks for, or finds the one that the same idempotency key has made.
     pub(crate) fn create(&self, call: Call, caller: Option<Caller>, meter: Meter, headers: &HeaderMap) -> Creation {
@@ -75,14 +97,29 @@ impl VideoJobs {
             }
             // Encoded before anything is stored: what the codec refuses leaves no trace.
             let request = making.codec.create(&making.new_video(&jobs), &making.target)?;
-            match jobs.put(&making.job).await? {
-                Some(known) => {
-                    making.meter.complete();
-                    Ok(known)
-                }
-                None => jobs.begin(making, request).await,
-            }
+            making.enter(&jobs)?;
+            // From here on all goes on without the caller, too.
+            making.meter.drain();
+            let (kept, promised) = promise();
+            let maker = jobs.clone();
+            jobs.0.host.spawn(Box::pin(async move { kept.keep(maker.store_and_make(making, request).await) }));
+            promised.await.unwrap_or_else(|| Err(Error::new(Code::InternalError, "The job's maker was stopped.")))
         })
+    }
+
+    async fn store_and_make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
+        let meter = making.meter.clone();
+        let made = match self.put(&making.job).await {
+            Ok(None) => self.begin(making, request).await,
+            Ok(Some(known)) => {
+                meter.complete();
+                Ok(known)
+            }
+            Err(error) => Err(error),
+        };
+        // Unless a job has taken over, the request sees to its own end.
+        meter.drained();
+        made
     }
 
     async fn prepare(&self, call: &Call, caller: &Caller, meter: Meter) -> Result<Making, Error> {
@@ -101,12 +138,11 @@ impl VideoJobs {
         let mut job = Job::new(id, caller.home().clone(), key_id, call.model().into(), order.clone(), now);
         job.provider = Arc::clone(&target.provider);
         job.warnings = warnings;
-        job.metadata = asked.metadata.clone();
+        job.metadata = asked.metadata.clone().map(Box::new);
         job.webhook_url = webhook_url;
         job.deadline = now.plus(self.0.rules.deadline);
         job.due_at = Some(now.plus(MAKING));
-        job.price = call.terms().unwrap_or(&target.terms).price.clone();
-        job.price_options = order.price_options(&call.price_options());
+        job.price = self.shared_price(&job.model, &call.terms().unwrap_or(&target.terms).price);
         let callback = self.0.rules.public_base_url.as_ref().map(|base| {
             let token = unguessable("");
             let url = format!("{base}/internal/callbacks/{}/{}.{token}", target.provider, job.id);
@@ -114,6 +150,19 @@ impl VideoJobs {
             url
         });
         Ok(Making { job, asked, order, target, codec, callback, meter })
+    }
+
+    /// One price for all jobs of a model, as long as it does not change.
+    fn shared_price(&self, model: &Arc<str>, price: &Price) -> Arc<Price> {
+        let mut prices = self.0.prices.lock().unwrap_or_else(PoisonError::into_inner);
+        match prices.get(model) {
+            Some(known) if **known == *price => Arc::clone(known),
+            _ => {
+                let new = Arc::new(price.clone());
+                prices.insert(Arc::clone(model), Arc::clone(&new));
+                new
+            }
+        }
     }
 
     /// A job's own webhook goes out with the workspace's secret, so there must be one.
@@ -167,29 +216,14 @@ impl VideoJobs {
         Ok(Some(job))
     }
 
-    /// From here on the job lives without its caller: the vendor is called in a task of its own.
-    async fn begin(&self, mut making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
-        let meter = &making.meter;
-        meter.route(Routed {
-            provider: Arc::clone(&making.target.provider),
-            upstream: Arc::clone(&making.target.upstream),
-        });
-        meter.status(202);
-        if !meter.open().await {
-            self.forget(&making.job).await;
-            let message = "The ledger cannot be written, so nothing was sent to the vendor. Try again shortly.";
-            return Err(Error::new(Code::LedgerUnavailable, message).should_retry(true));
+    /// The job is stored: what it holds is kept, and journaled, before the vendor is called.
+    async fn begin(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
+        self.keep(std::slice::from_ref(&making.job)).await;
+        if making.meter.open().await {
+            return self.make(making, request).await;
         }
-        making.job.record = meter.running();
-        let stored =
-            self.0.store.replace(making.job.clone(), Vec::new()).await.map_err(|error| store_failed(&error))?;
-        making.job = stored.ok_or_else(gone)?;
-        meter.drain();
-        self.meters().insert(Arc::clone(&making.job.id), meter.clone());
-        let (kept, promised) = promise();
-        let jobs = self.clone();
-        self.0.host.spawn(Box::pin(async move { kept.keep(jobs.make(making, request).await) }));
-        promised.await.unwrap_or_else(|| Err(Error::new(Code::InternalError, "The job's maker was stopped.")))
+        let message = "The ledger cannot be written, so nothing was sent to the vendor. Try again shortly.";
+        self.refused(making, Error::new(Code::LedgerUnavailable, message).should_retry(true)).await
     }
 
     async fn make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
@@ -220,8 +254,9 @@ impl VideoJobs {
 
     async fn created(&self, making: Making, handle: Arc<str>) -> Result<Job, Error> {
         let Making { mut job, codec, meter, .. } = making;
+        meter.hand_over();
         job.handle = Some(handle);
-        job.record = meter.running();
+        job.record = meter.running().map(Box::new);
         job.due_at = Some(self.now().plus(self.pace(&job, &*codec)));
         match self.0.store.replace(job.clone(), Vec::new()).await {
             Ok(Some(stored)) => Ok(stored),
@@ -231,26 +266,28 @@ impl VideoJobs {
         }
     }
 
-    /// The vendor said no: there is no job, and the request's record tells why.
+    /// Nothing was made, at the vendor's word or ours: there is no job, and the request's record tells why.
     async fn refused(&self, making: Making, error: Error) -> Result<Job, Error> {
-        self.forget(&making.job).await;
-        self.meters().remove(&making.job.id);
-        making.meter.fail(&error);
-        making.meter.drained();
+        let Making { job, meter, .. } = making;
+        meter.fail(&error);
+        if let (Some(hold), Some(quota)) = (&job.hold, self.0.quota.get()) {
+            // While there is a job that could do so if this instance died. What fails is made good by the request's guard.
+            let _ = quota.settle(LastingHold::clone(hold), meter.book(Ended::Whole).amounts()).await;
+        }
+        // Left behind, it is found by the driver and ends as unknown.
+        let _ = self.0.store.remove(&job.id, job.version).await;
         Err(error)
     }
 
-    async fn forget(&self, job: &Job) {
-        // Left behind, it is found by the driver and ends as unknown.
-        let _ = self.0.store.remove(&job.id, job.version).await;
-    }
-
     /// The create may or may not have reached the vendor. It is never repeated.
-    async fn lost_create(&self, making: Making, error: Error) -> Result<Job, Error> {
+    async fn lost_create(&self, mut making: Making, error: Error) -> Result<Job, Error> {
         if let Some(handle) = making.codec.recover(&making.job.id, &making.job.order) {
             return self.created(making, handle).await;
         }
-        making.meter.fail(&error);
+        making.meter.hand_over();
+        if let Some(record) = &mut making.job.record {
+            record.status = Some(error.code().status().as_u16());
+        }
         let ending = Ending::Unknown(JobState::Failed, job_error(&error));
         // A store that fails here leaves the job to the driver, which comes to the same end.
         let _ = self.conclude(making.job, ending).await;

@@ -23,9 +23,6 @@ const SOON: Duration = Duration::from_millis(50);
 /// Requests that are under way at the same time.
 const AT_ONCE: usize = 256;
 
-/// How often the meters of this process are held against the store.
-const SWEEP: Duration = Duration::from_secs(30);
-
 /// What one task looks at.
 enum Work {
     One(Job),
@@ -40,14 +37,9 @@ impl VideoJobs {
         let jobs = self.clone();
         async move {
             let running = Arc::new(AtomicUsize::new(0));
-            let mut swept = jobs.now();
             loop {
                 // A store that cannot be read now is asked again at the next look.
                 let is_behind = jobs.start_due(&running).await.unwrap_or(false);
-                if jobs.now().since(swept) >= SWEEP {
-                    jobs.sweep().await;
-                    swept = jobs.now();
-                }
                 jobs.0.host.sleep(if is_behind { SOON } else { LOOK }).await;
             }
         }
@@ -59,8 +51,7 @@ impl VideoJobs {
         if free == 0 {
             return Ok(true);
         }
-        let now = self.now();
-        let due = self.0.store.due(now, now.plus(LEASE), free).await?;
+        let due = self.take_due(free).await?;
         let is_behind = due.len() == free;
         for work in self.shared_out(due) {
             let (jobs, turn) = (self.clone(), Turn::take(running));
@@ -73,16 +64,21 @@ impl VideoJobs {
         Ok(is_behind)
     }
 
+    async fn take_due(&self, limit: usize) -> StoreResult<Vec<Job>> {
+        let now = self.now();
+        let due = self.0.store.due(now, now.plus(LEASE), limit).await?;
+        self.keep(&due).await;
+        Ok(due)
+    }
+
     /// Looks at every job that is due now, one request after another, and tells how many jobs those were. For hosts
     /// with a loop of their own, and for tests.
     pub async fn follow_due(&self) -> StoreResult<usize> {
-        let now = self.now();
-        let due = self.0.store.due(now, now.plus(LEASE), AT_ONCE).await?;
+        let due = self.take_due(AT_ONCE).await?;
         let count = due.len();
         for work in self.shared_out(due) {
             self.work(work).await?;
         }
-        self.sweep().await;
         Ok(count)
     }
 

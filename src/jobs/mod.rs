@@ -28,8 +28,13 @@
 //!
 //! # Order
 //! Creation stands where all model requests do: inside Auth, Metering, Inspect and Quota. The record is opened with
-//! status 202 and completed at the job's end; the hold, a concurrency slot with it, is kept until then. Everything else
-//! here needs a [`Caller`](crate::Caller) alone.
+//! status 202 and completed at the job's end; the hold, a concurrency slot with it, is kept until then. Both are the job's
+//! from its creation on, and stand in its row: whichever instance sees the end completes and settles them. Everything
+//! else here needs a [`Caller`](crate::Caller) alone.
+//!
+//! # After a restart
+//! [`VideoJobs::resume`] goes before the first request: it places the holds of open jobs again where the counters were
+//! lost with the process. A job whose creation was cut has no name at its vendor, and ends as unknown.
 
 mod body;
 mod callback;
@@ -39,12 +44,13 @@ mod driver;
 mod follow;
 mod promise;
 mod request;
+mod resume;
 mod routes;
 mod settle;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use http::Request;
@@ -53,8 +59,8 @@ use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::error::{Code, Error};
 use crate::base::host::{Host, within};
 use crate::domain::job::Job;
+use crate::domain::price::Price;
 use crate::http::body::CallBody;
-use crate::http::meter::Meter;
 use crate::http::vendor::{AnyClient, BoxError, VendorClient};
 use crate::provider::codec::video_codec;
 use crate::provider::registry::Registry;
@@ -63,6 +69,7 @@ use crate::provider::video::{Answer, VideoProvider};
 use crate::store::error::StoreError;
 use crate::store::jobs::JobStore;
 use crate::store::ledger::UsageSink;
+use crate::store::quota::QuotaStore;
 use crate::webhook::Webhooks;
 
 pub use body::{JobBody, JobFuture};
@@ -126,13 +133,14 @@ struct Inner {
     client: AnyClient,
     store: Arc<dyn JobStore>,
     sink: Arc<dyn UsageSink>,
+    quota: OnceLock<Arc<dyn QuotaStore>>,
     webhooks: Option<Webhooks>,
     host: Arc<dyn Host>,
     clock: Arc<dyn Clock>,
     rules: JobRules,
     codecs: HashMap<&'static str, Arc<dyn VideoProvider>>,
-    /// The meters of jobs that were made in this process and are not settled: they hold the grants.
-    meters: Mutex<HashMap<Arc<str>, Meter>>,
+    /// The prices that jobs were last made at, by model.
+    prices: Mutex<HashMap<Arc<str>, Arc<Price>>>,
 }
 
 impl VideoJobs {
@@ -150,12 +158,13 @@ impl VideoJobs {
             client: AnyClient::new(client),
             store,
             sink,
+            quota: OnceLock::new(),
             webhooks: None,
             host: Arc::new(host),
             clock: Arc::new(SystemClock::new()),
             rules: JobRules::default(),
             codecs: HashMap::new(),
-            meters: Mutex::default(),
+            prices: Mutex::default(),
         }))
     }
 
@@ -179,6 +188,18 @@ impl VideoJobs {
         self.change(|inner| inner.webhooks = Some(webhooks))
     }
 
+    /// Settles the holds of jobs in `store`, which must be the quota layer's. The first one counts, for every clone;
+    /// [`GatewayBuilder::videos`](crate::gateway::GatewayBuilder::videos) sees to it.
+    #[must_use]
+    pub fn quota(self, store: impl QuotaStore) -> Self {
+        self.settle_in(Arc::new(store));
+        self
+    }
+
+    pub(crate) fn settle_in(&self, store: Arc<dyn QuotaStore>) {
+        self.0.quota.get_or_init(|| store);
+    }
+
     /// Goes by this clock.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
@@ -193,10 +214,6 @@ impl VideoJobs {
 
     fn now(&self) -> Timestamp {
         self.0.clock.now()
-    }
-
-    fn meters(&self) -> MutexGuard<'_, HashMap<Arc<str>, Meter>> {
-        self.0.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a model runs and how its vendor is spoken to.

@@ -18,6 +18,7 @@ use crate::http::finish::{Ended, Once};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 use crate::store::error::StoreResult;
+use crate::store::grant::Grant;
 use crate::store::quota::{Decision, Headroom};
 
 use super::body::{QuotaBody, Settle};
@@ -122,6 +123,9 @@ where
         };
         // The one place where a hold becomes known to whoever keeps books: before the inner service is called.
         self.meter.hold(self.hold);
+        if let Some(hold) = admission.grant.as_ref().and_then(Grant::hold) {
+            self.meter.may_last(hold.clone());
+        }
         let once = admission.grant.map(|grant| Once::new(Settle::new(self.meter.clone(), grant)));
         let future = self.inner.call(self.request);
         let governed = Some((self.meter, self.reply));

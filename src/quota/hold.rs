@@ -146,15 +146,15 @@ impl<'a> Request<'a> {
 
     /// The most that `usage` can cost. `None` when a used unit has no price.
     fn ceiling(&self, usage: &Usage) -> Option<Money> {
-        let (price, asked) = (self.price()?, self.call.price_options());
+        let price = self.price()?;
         if self.orders.is_empty() {
-            return price.ceiling(usage, &asked);
+            return price.ceiling(usage, &self.call.price_options());
         }
         // Tokens that the vendor counts and nobody bills cost nothing.
         let (input_tokens, output_tokens) =
             if price.prices_tokens() { (usage.input_tokens, usage.output_tokens) } else { (0, 0) };
         let usage = Usage { input_tokens, output_tokens, ..*usage };
-        let ceilings = self.orders.iter().map(|order| price.ceiling(&usage, &order.price_options(&asked)));
+        let ceilings = self.orders.iter().map(|order| price.ceiling(&usage, &order.price_options()));
         ceilings.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 

@@ -99,7 +99,8 @@ impl QuotaLayer {
         }
         let hold = hold.amounts;
         let all_open = limits.iter().all(|limit| self.is_open(limit));
-        let reservation = Reservation { caller, modality, model, hold, limits, now: self.clock.now() };
+        let lasting = extensions.get::<Call>().is_some_and(|call| call.endpoint().makes_job());
+        let reservation = Reservation { caller, modality, model, hold, limits, lasting, now: self.clock.now() };
         Ok(Asked { meter, hold, all_open, decision: self.store.reserve(reservation) })
     }
 

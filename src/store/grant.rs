@@ -2,12 +2,17 @@
 
 use std::fmt;
 
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::Amounts;
 
 /// A reservation that a quota store has made. Settle it once with the truth; dropped unsettled, it posts what it holds.
+///
+/// A [lasting](Self::lasting) one stays as it is when it is dropped: a job has its hold, and settles it by
+/// [`QuotaStore::settle`](super::quota::QuotaStore::settle).
 #[must_use = "an unsettled grant posts all that it holds"]
 pub struct Grant {
     held: Amounts,
+    lasting: Option<Box<LastingHold>>,
     ticket: Option<Box<dyn Ticket>>,
 }
 
@@ -22,7 +27,17 @@ pub trait Ticket: Send + Sync + 'static {
 impl Grant {
     /// A grant of `held`, settled through `ticket`.
     pub fn new(held: Amounts, ticket: impl Ticket) -> Self {
-        Self { held, ticket: Some(Box::new(ticket)) }
+        Self { held, lasting: None, ticket: Some(Box::new(ticket)) }
+    }
+
+    /// A grant of a hold that may outlive it. `ticket` settles by the hold's id: who comes second changes nothing.
+    pub fn lasting(hold: LastingHold, ticket: impl Ticket) -> Self {
+        Self { held: hold.amounts, lasting: Some(Box::new(hold)), ticket: Some(Box::new(ticket)) }
+    }
+
+    /// The hold, where it may outlive the grant.
+    pub fn hold(&self) -> Option<&LastingHold> {
+        self.lasting.as_deref()
     }
 
     /// What it holds.
@@ -49,7 +64,9 @@ impl Grant {
 
 impl Drop for Grant {
     fn drop(&mut self) {
-        self.resolve(Some(self.held));
+        if self.lasting.is_none() {
+            self.resolve(Some(self.held));
+        }
     }
 }
 

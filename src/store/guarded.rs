@@ -22,7 +22,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
-use crate::domain::limit::Limit;
+use crate::domain::hold::LastingHold;
+use crate::domain::limit::{Amounts, Limit};
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
 use super::quota::{Decision, LimitState, QuotaStore, Reservation};
@@ -77,6 +78,14 @@ impl<Q: QuotaStore> Guarded<Q> {
 impl<Q: QuotaStore> QuotaStore for Guarded<Q> {
     fn reserve(&self, reservation: Reservation) -> StoreFuture<StoreResult<Decision>> {
         self.guard(|inner| inner.reserve(reservation))
+    }
+
+    fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>> {
+        self.guard(|inner| inner.keep(holds, lease))
+    }
+
+    fn settle(&self, hold: LastingHold, used: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
+        self.guard(|inner| inner.settle(hold, used))
     }
 
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
@@ -152,6 +161,14 @@ mod tests {
 
     impl QuotaStore for Hanging {
         fn reserve(&self, _: Reservation) -> StoreFuture<StoreResult<Decision>> {
+            StoreFuture::new(std::future::pending())
+        }
+
+        fn keep(&self, _: Vec<LastingHold>, _: Duration) -> StoreFuture<StoreResult<()>> {
+            StoreFuture::new(std::future::pending())
+        }
+
+        fn settle(&self, _: LastingHold, _: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
             StoreFuture::new(std::future::pending())
         }
 

@@ -74,6 +74,10 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Makes a job that is not over due at `now`.
     fn nudge(&self, id: &str, now: Timestamp) -> StoreFuture<StoreResult<()>>;
 
+    /// Jobs of any project that are not settled, open ones and ended ones, in the order of their making; cursors are the
+    /// store's own.
+    fn unsettled(&self, page: Page) -> StoreFuture<StoreResult<PageOf<Job>>>;
+
     /// Jobs in the order of their making. A cursor (a job's id) that is none of this list is refused.
     fn list(&self, filter: JobFilter, page: Page) -> StoreFuture<StoreResult<PageOf<Job>>>;
 
@@ -126,6 +130,10 @@ impl<T: JobStore + ?Sized> JobStore for Arc<T> {
 
     fn nudge(&self, id: &str, now: Timestamp) -> StoreFuture<StoreResult<()>> {
         (**self).nudge(id, now)
+    }
+
+    fn unsettled(&self, page: Page) -> StoreFuture<StoreResult<PageOf<Job>>> {
+        (**self).unsettled(page)
     }
 
     fn list(&self, filter: JobFilter, page: Page) -> StoreFuture<StoreResult<PageOf<Job>>> {

@@ -7,11 +7,15 @@ use std::time::Duration;
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit};
 use crate::domain::modality::Modality;
 
 use super::error::StoreResult;
 use super::grant::Grant;
+
+/// How long a lasting hold lives that nobody has [kept](QuotaStore::keep) yet: its instance died before there was a job.
+pub const UNKEPT: Duration = Duration::from_secs(600);
 
 /// A request that asks to be admitted.
 #[derive(Clone, Debug)]
@@ -24,8 +28,25 @@ pub struct Reservation {
     pub hold: Amounts,
     /// Every limit that applies, enforced and shadow ones.
     pub limits: Vec<Arc<Limit>>,
+    /// Whether the hold is a job's, which outlives the request and its instance.
+    pub lasting: bool,
     /// The gateway's time; stores with a clock of their own go by that.
     pub now: Timestamp,
+}
+
+impl Reservation {
+    /// The lasting hold of this request under an `id` of its own, admitted `at` that moment of the store's clock.
+    pub fn lasting_hold(&self, id: Arc<str>, at: Timestamp) -> LastingHold {
+        LastingHold {
+            id,
+            home: self.caller.home().clone(),
+            key_id: self.caller.shared_key_id(),
+            modality: self.modality,
+            model: self.model.clone(),
+            amounts: self.hold,
+            at,
+        }
+    }
 }
 
 /// What a limit has left, for the response's headers.
@@ -95,8 +116,18 @@ pub struct LimitState {
     note = "use `MemoryQuota`, or implement `QuotaStore` and run `contract::quota` on it"
 )]
 pub trait QuotaStore: fmt::Debug + Send + Sync + 'static {
-    /// Admits against all limits at once, or against none. Concurrency is held as a lease until the grant is settled.
+    /// Admits against all limits at once, or against none. Concurrency is held as a lease until the grant is settled. The
+    /// grant of a reservation that is to last is a [lasting](Grant::lasting) one.
     fn reserve(&self, reservation: Reservation) -> StoreFuture<StoreResult<Decision>>;
+
+    /// Keeps lasting holds open for `lease` from now, whichever instance has placed them; a store that shares its counters
+    /// posts one that is not kept any more at its amounts. Where the store has forgotten one, it is placed again, whether
+    /// it fits or not. One that is settled stays so.
+    fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>>;
+
+    /// Ends a lasting hold as [`Ticket::settle`](super::grant::Ticket::settle) does, whichever instance has placed it;
+    /// ready when that cannot be lost any more. One that is settled, or was never known, changes nothing.
+    fn settle(&self, hold: LastingHold, used: Option<Amounts>) -> StoreFuture<StoreResult<()>>;
 
     /// The state of these limits at `now`.
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>>;
@@ -105,6 +136,14 @@ pub trait QuotaStore: fmt::Debug + Send + Sync + 'static {
 impl<T: QuotaStore + ?Sized> QuotaStore for Arc<T> {
     fn reserve(&self, reservation: Reservation) -> StoreFuture<StoreResult<Decision>> {
         (**self).reserve(reservation)
+    }
+
+    fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>> {
+        (**self).keep(holds, lease)
+    }
+
+    fn settle(&self, hold: LastingHold, used: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
+        (**self).settle(hold, used)
     }
 
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {

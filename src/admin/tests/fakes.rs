@@ -1,12 +1,14 @@
 //! Stand-in stores, where a test must see what was asked or choose what is answered.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
 use crate::base::store_future::StoreFuture;
 use crate::domain::alert::Alert;
 use crate::domain::caller::Home;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Per, Scope};
 use crate::domain::modality::Modality;
 use crate::domain::name::Name;
@@ -47,6 +49,14 @@ pub(super) struct Quota;
 impl QuotaStore for Quota {
     fn reserve(&self, _: Reservation) -> StoreFuture<StoreResult<Decision>> {
         StoreFuture::ready(Err(StoreError::unavailable("not part of the tests")))
+    }
+
+    fn keep(&self, _: Vec<LastingHold>, _: Duration) -> StoreFuture<StoreResult<()>> {
+        ready(())
+    }
+
+    fn settle(&self, _: LastingHold, _: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
+        ready(())
     }
 
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {

@@ -100,6 +100,14 @@ impl QuotaStore for Counting {
         })
     }
 
+    fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>> {
+        self.inner.keep(holds, lease)
+    }
+
+    fn settle(&self, hold: LastingHold, used: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
+        QuotaStore::settle(&self.inner, hold, used)
+    }
+
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         self.inner.state(limits, now)
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -21,6 +22,7 @@ use crate::base::money::{Money, Rate};
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::{Caller, Home, ModelPatterns};
 use crate::domain::endpoint::Endpoint;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, OnStoreFailure, Per};
 use crate::domain::limit_book::LimitBook;
 use crate::domain::modality::Modality;
@@ -182,6 +184,14 @@ struct Broken;
 
 impl QuotaStore for Broken {
     fn reserve(&self, _: Reservation) -> StoreFuture<StoreResult<Decision>> {
+        StoreFuture::ready(Err(StoreError::unavailable("down")))
+    }
+
+    fn keep(&self, _: Vec<LastingHold>, _: Duration) -> StoreFuture<StoreResult<()>> {
+        StoreFuture::ready(Err(StoreError::unavailable("down")))
+    }
+
+    fn settle(&self, _: LastingHold, _: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
         StoreFuture::ready(Err(StoreError::unavailable("down")))
     }
 

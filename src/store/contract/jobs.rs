@@ -35,6 +35,7 @@ pub async fn run(jobs: &dyn JobStore, outbox: &dyn Outbox) {
     a_job_is_leased_to_one_at_a_time(jobs).await;
     a_nudge_makes_an_open_job_due(jobs).await;
     an_idempotency_key_has_one_job(jobs).await;
+    what_is_not_settled_is_found_whosever_it_is(jobs).await;
     lists_keep_to_a_project_and_are_paged(jobs).await;
     a_removed_job_is_gone(jobs).await;
     a_delivery_is_leased_and_counted_once(outbox).await;
@@ -161,6 +162,32 @@ pub async fn an_idempotency_key_has_one_job(jobs: &dyn JobStore) {
     put(jobs, &next_day).await;
     for id in [&first.id, &other_key.id, &next_day.id] {
         clear(jobs, id).await;
+    }
+}
+
+/// Open jobs and those that have ended and are not settled, of all projects, oldest first; pages join, whatever ends
+/// between two of them.
+pub async fn what_is_not_settled_is_found_whosever_it_is(jobs: &dyn JobStore) {
+    let all: Vec<_> = (0..4).map(|_| sample(&somewhere())).collect();
+    for job in &all {
+        put(jobs, job).await;
+    }
+    let mut ended = get(jobs, &all[1].id).await;
+    ended.end(Ending::Cancelled, false, NOW);
+    jobs.replace(ended, Vec::new()).await.expect("a job is replaced").expect("nobody else was first");
+    let page = |after: Option<String>| Page { after, limit: 2 };
+    let ids = |items: &[Job]| items.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
+    let first = jobs.unsettled(page(None)).await.expect("jobs are read");
+    assert_eq!(ids(&first.items), [&all[0].id, &all[1].id].map(Clone::clone));
+    let mut settled = get(jobs, &all[1].id).await;
+    settled.settle();
+    jobs.replace(settled, Vec::new()).await.expect("a job is replaced").expect("nobody else was first");
+    let rest = jobs.unsettled(page(first.next)).await.expect("jobs are read");
+    assert_eq!((ids(&rest.items), rest.next), (vec![all[2].id.clone(), all[3].id.clone()], None));
+    let again = jobs.unsettled(page(None)).await.expect("jobs are read");
+    assert_eq!(ids(&again.items), [&all[0].id, &all[2].id].map(Clone::clone), "what is settled is left out");
+    for job in &all {
+        clear(jobs, &job.id).await;
     }
 }
 

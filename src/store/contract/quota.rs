@@ -21,6 +21,7 @@ use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
 use crate::base::money::Money;
 use crate::domain::caller::{Caller, Home, ModelPatterns};
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, Per, Scope};
 use crate::domain::modality::Modality;
 use crate::domain::name::Name;
@@ -51,6 +52,9 @@ pub async fn timeless(store: &dyn QuotaStore) {
     changing_the_amount_keeps_the_counter(store).await;
     a_new_limit_holds_what_was_admitted_before_it(store).await;
     the_hardest_refusal_is_told(store).await;
+    a_lasting_hold_outlives_its_grant_and_is_settled_by_whoever_has_it(store).await;
+    a_lasting_hold_is_settled_once(store).await;
+    a_lasting_hold_that_is_kept_counts_once(store).await;
 }
 
 /// A workspace of its own, and a caller in it.
@@ -97,9 +101,29 @@ impl<'a> Stage<'a> {
     }
 
     async fn ask(&self, hold: Amounts, limits: &[&Arc<Limit>]) -> Decision {
+        self.ask_for(hold, limits, false).await
+    }
+
+    async fn lasting(&self, hold: Amounts, limits: &[&Arc<Limit>]) -> (Grant, LastingHold) {
+        let Decision::Admitted { grant, .. } = self.ask_for(hold, limits, true).await else { panic!("it fits") };
+        let hold = grant.hold().cloned().expect("the grant of a lasting reservation has a hold");
+        assert_eq!((&hold.home, &*hold.key_id), (self.caller.home(), self.caller.key_id()));
+        (grant, hold)
+    }
+
+    async fn settle(&self, hold: &LastingHold, used: Option<Amounts>) {
+        self.store.settle(hold.clone(), used).await.expect("a lasting hold is settled");
+    }
+
+    async fn keep(&self, hold: &LastingHold) {
+        self.store.keep(vec![hold.clone()], Duration::from_secs(3_600)).await.expect("a lasting hold is kept");
+    }
+
+    async fn ask_for(&self, hold: Amounts, limits: &[&Arc<Limit>], lasting: bool) -> Decision {
         let limits = limits.iter().map(|l| Arc::clone(l)).collect();
         let (modality, model) = (Some(Modality::Text), Some("m".into()));
-        let reservation = Reservation { caller: self.caller.clone(), modality, model, hold, limits, now: self.now };
+        let reservation =
+            Reservation { caller: self.caller.clone(), modality, model, hold, limits, lasting, now: self.now };
         self.store.reserve(reservation).await.expect("the store answers")
     }
 
@@ -297,6 +321,80 @@ pub async fn the_hardest_refusal_is_told(store: &dyn QuotaStore) {
     assert_eq!(stage.refused(units(1), &[&rate, &day]).await.limit.key, day.key);
     let refusal = stage.refused(units(1), &[&total, &day, &rate]).await;
     assert_eq!((&refusal.limit.key, refusal.wait), (&total.key, RefusalWait::Never));
+}
+
+/// A job's hold stays when its request is over, until its end is booked: concurrency with it.
+pub async fn a_lasting_hold_outlives_its_grant_and_is_settled_by_whoever_has_it(store: &dyn QuotaStore) {
+    let stage = Stage::new(store);
+    let limits = [stage.total(100), stage.limit(Measure::Concurrency, None, 1)];
+    let all: Vec<_> = limits.iter().collect();
+    for (used, posted) in [(Some(units(30)), 30), (None, 30), (Some(units(40)), 70)] {
+        let (grant, hold) = stage.lasting(units(30), &all).await;
+        stage.keep(&hold).await;
+        drop(grant);
+        assert_eq!(stage.refused(units(1), &all).await.wait, RefusalWait::Soon, "the slot is held");
+        assert_eq!(stage.counts(&limits[0]).await.1, 30);
+        stage.settle(&hold, used).await;
+        assert_eq!(stage.counts(&limits[0]).await, (posted, 0, 100 - posted));
+        assert_eq!(stage.counts(&limits[1]).await, (0, 0, 1));
+    }
+}
+
+/// By its grant or by its id, the first end is the only one; what nobody has held changes nothing.
+pub async fn a_lasting_hold_is_settled_once(store: &dyn QuotaStore) {
+    let stage = Stage::new(store);
+    let limits = [stage.total(100), stage.limit(Measure::Concurrency, None, 5)];
+    let all: Vec<_> = limits.iter().collect();
+    let (by_id_first, first) = stage.lasting(units(10), &all).await;
+    let (by_grant_first, second) = stage.lasting(units(10), &all).await;
+    stage.settle(&first, Some(units(4))).await;
+    by_id_first.settle(units(9));
+    by_grant_first.settle(units(5));
+    assert_eq!(stage.counts(&limits[0]).await, (9, 0, 91));
+    for hold in [&first, &second] {
+        stage.settle(hold, Some(units(10))).await;
+        stage.keep(hold).await;
+        stage.settle(hold, Some(units(10))).await;
+    }
+    let stranger = LastingHold { id: new_id("hold_"), ..first };
+    stage.settle(&stranger, Some(units(10))).await;
+    assert_eq!(stage.counts(&limits[0]).await, (9, 0, 91));
+    assert_eq!(stage.counts(&limits[1]).await, (0, 0, 5));
+}
+
+/// Keeping a hold that is there places nothing.
+pub async fn a_lasting_hold_that_is_kept_counts_once(store: &dyn QuotaStore) {
+    let stage = Stage::new(store);
+    let limits = [stage.total(100), stage.limit(Measure::Tokens, Some(Per::Minute), 100)];
+    let all: Vec<_> = limits.iter().collect();
+    let (_grant, hold) = stage.lasting(units(60), &all).await;
+    for _ in 0..3 {
+        stage.keep(&hold).await;
+    }
+    assert_eq!(stage.counts(&limits[0]).await, (0, 60, 40));
+    stage.settle(&hold, Some(units(20))).await;
+    assert_eq!(stage.counts(&limits[0]).await, (20, 0, 80));
+    assert_eq!(stage.counts(&limits[1]).await, (20, 0, 80));
+}
+
+/// For stores whose counters are lost now and then, by a restart or by the loss of their server: a hold that `store` has
+/// forgotten is placed again, without asking, and settled like any other. `earlier` is the store as it was.
+pub async fn a_lasting_hold_that_was_forgotten_is_placed_again(earlier: &dyn QuotaStore, store: &dyn QuotaStore) {
+    let stage = Stage::new(earlier);
+    let limits = [stage.total(100), stage.limit(Measure::Concurrency, None, 2)];
+    let all: Vec<_> = limits.iter().collect();
+    let (before, hold) = stage.lasting(units(60), &all).await;
+    drop(before);
+    let stage = Stage { store, ..stage };
+    stage.keep(&hold).await;
+    stage.keep(&hold).await;
+    stage.refused(units(41), &all).await;
+    assert_eq!(stage.counts(&limits[0]).await, (0, 60, 40), "from the first admit on");
+    assert_eq!(stage.counts(&limits[1]).await, (0, 1, 1));
+    stage.settle(&hold, Some(units(25))).await;
+    stage.settle(&hold, Some(units(25))).await;
+    assert_eq!(stage.counts(&limits[0]).await, (25, 0, 75));
+    assert_eq!(stage.counts(&limits[1]).await, (0, 0, 2));
 }
 
 /// A day's counter refuses until midnight, UTC, and is empty then.

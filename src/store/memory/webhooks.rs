@@ -44,3 +44,14 @@ impl EndpointStore for MemoryEndpoints {
         StoreFuture::ready(Ok(all.len() < before))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract;
+
+    #[tokio::test]
+    async fn the_contract_holds() {
+        contract::endpoints::run(&MemoryEndpoints::new()).await;
+    }
+}

@@ -18,7 +18,8 @@ const TOUCHED: usize = 10_000;
 /// Orphans that are taken in at a time.
 const ORPHANS: i64 = 1_000;
 
-/// Posts what the dead had running at what they held. Rows that another instance is at are left to it.
+/// Posts what the dead had running at what they held, but for the rows that jobs complete. Rows that another instance is
+/// at are left to it.
 const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_crash', estimated = true, status = NULL, \
      input_tokens = coalesce((held ->> 'input_tokens')::bigint, 0), \
      output_tokens = coalesce((held ->> 'output_tokens')::bigint, 0), \
@@ -29,10 +30,12 @@ const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_cra
      cost = coalesce(((held ->> 'spend')::numeric * 1000000000)::bigint, 0), held = NULL \
      WHERE id IN (SELECT id FROM kancy_ledger WHERE outcome IS NULL \
          AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
+         AND NOT EXISTS (SELECT FROM kancy_jobs WHERE record_id = kancy_ledger.id) \
          ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
 const ORPHANED_GRANTS: &str = "SELECT id, workspace FROM kancy_quota_grants \
-     WHERE instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
+     WHERE until < now() OR until IS NULL \
+         AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
      ORDER BY id LIMIT $2";
 
 /// When keys were last used, until it is written.
@@ -103,7 +106,7 @@ async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> 
         return client.execute(forget, &[]).await.map(drop).map_err(|e| failed(&e));
     }
     for orphan in orphans {
-        quota.push_surely(Job::Settle { grant: orphan.get(0), workspace: orphan.get(1), end: End::AtHold });
+        quota.push_surely(Job::settle(orphan.get(0), orphan.get(1), End::AtHold));
     }
     quota.flush().await;
     Ok(())

@@ -7,7 +7,8 @@ use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use super::failed;
 
 /// Each brings the tables from one version to the next; the version is the number of those that have run.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 /// "kncy": what instances that start at the same time wait for.
 const LOCK: i64 = 0x6b6e_6379;
 

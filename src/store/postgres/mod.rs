@@ -1,4 +1,4 @@
-//! Keys, limits, ledger and quota counters in one PostgreSQL database that many instances share.
+//! Keys, limits, ledger, quota counters, video jobs and webhooks in one PostgreSQL database that many instances share.
 //!
 //! ```no_run
 //! use kancy::store::postgres::PostgresStore;
@@ -14,16 +14,19 @@
 //! clock; requests that come at the same time share it.
 //! *Keys.* A change is told to every instance by `NOTIFY`; while the ear for it is broken, the epoch grows on and on, so
 //! that no cache is trusted.
+//! *Jobs.* Work is leased: many instances share it, and what one of them had is taken up by another when the lease ends.
 //! *Crashes.* Each instance keeps a heartbeat. When it stops, the others post what that instance had running at what it
 //! held, and free its slots: nothing that a vendor may have billed is lost.
 //!
 //! The connection is not encrypted: use a private network or a local proxy.
 
 mod instances;
+mod jobs;
 mod keys;
 mod ledger;
 mod listen;
 mod migrate;
+mod outbox;
 mod quota;
 mod reports;
 mod row;
@@ -37,8 +40,10 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
 use tokio::sync::watch;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Config, NoTls, Row};
 
+use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
@@ -67,7 +72,7 @@ impl Default for PostgresOptions {
     }
 }
 
-/// Stores keys, limits, ledger, alerts, audit trail and quota counters in PostgreSQL. Cheap to clone.
+/// Stores keys, limits, ledger, alerts, audit trail, quota counters, jobs, outbox and webhook endpoints in PostgreSQL. Cheap to clone.
 ///
 /// Its tasks end with the last clone, once they have written what was handed to them.
 #[derive(Clone)]
@@ -169,6 +174,20 @@ impl Shared {
         client(&self.pool).await
     }
 
+    /// All rows of a statement, which is prepared once a connection.
+    async fn query(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> StoreResult<Vec<Row>> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql).await.map_err(|e| failed(&e))?;
+        client.query(&statement, values).await.map_err(|e| failed(&e))
+    }
+
+    /// How many rows a statement changed.
+    async fn execute(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> StoreResult<u64> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(sql).await.map_err(|e| failed(&e))?;
+        client.execute(&statement, values).await.map_err(|e| failed(&e))
+    }
+
     fn key_changed(&self) {
         self.key_epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -235,6 +254,11 @@ async fn patient<T>(work: impl Future<Output = StoreResult<T>>) -> StoreResult<T
 
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// A time as it is stored.
+fn nanos(at: Timestamp) -> i64 {
+    signed(at.as_nanos())
 }
 
 fn unsigned(n: i64) -> u64 {

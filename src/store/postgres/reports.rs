@@ -16,7 +16,7 @@ use crate::store::tables::{Page, PageOf};
 
 use super::ledger::LedgerQueue;
 use super::row::{COLUMNS, LedgerRow, UNITS, usage};
-use super::{PostgresStore, Shared, failed, patient, signed, unsigned};
+use super::{PostgresStore, Shared, failed, nanos, patient, unsigned};
 
 impl UsageStore for PostgresStore {
     fn records(&self, filter: RecordFilter, page: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
@@ -101,10 +101,6 @@ impl Condition {
         condition.and("\"time\" >=", Some(nanos(from)));
         condition
     }
-}
-
-fn nanos(at: Timestamp) -> i64 {
-    signed(at.as_nanos())
 }
 
 impl Reports {

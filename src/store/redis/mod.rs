@@ -20,6 +20,8 @@
 //! *Redis forgets.* A counter that is not there starts from what the ledger posts to its window, and from the holds that
 //! the instances know to be open: an empty Redis is never a fresh budget.
 //! *Instances die.* A hold is a lease that its instance renews; when it stops, the script posts the hold and frees the slot.
+//! The hold of a video job is kept by whoever looks at the job, and put back where Redis has lost it; that it was settled
+//! is remembered for an hour.
 //! *Bounds.* The script's numbers are exact up to 2⁵³ − 1; larger amounts are taken for that: a spend limit above
 //! 9,007,199 dollars is kept at that.
 //! The connection goes to one server (or a proxy before a cluster) and is not encrypted.
@@ -42,6 +44,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
 use crate::base::store_future::StoreFuture;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit, Measure, Mode, Per, Scope};
 use crate::domain::window;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
@@ -49,7 +52,7 @@ use crate::store::grant::Grant;
 use crate::store::ledger::{PostedQuery, RecordFilter, UsageStore};
 use crate::store::limit_name::limit_name;
 use crate::store::queue::Queue;
-use crate::store::quota::{Decision, Headroom, LimitState, QuotaStore, Refusal, RefusalWait, Reservation};
+use crate::store::quota::{Decision, Headroom, LimitState, QuotaStore, Refusal, RefusalWait, Reservation, UNKEPT};
 use crate::store::tables::{AlertStore, Page};
 use crate::store::unclaimed::Unclaimed;
 
@@ -160,6 +163,16 @@ impl QuotaStore for RedisQuota {
         })
     }
 
+    fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>> {
+        let inner = Arc::clone(&self.0.0);
+        StoreFuture::new(async move { settle::keep(&inner, &holds, lease).await })
+    }
+
+    fn settle(&self, hold: LastingHold, used: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
+        let inner = Arc::clone(&self.0.0);
+        StoreFuture::new(async move { settle::settle(&inner, &[Settlement::of(&hold, used)]).await })
+    }
+
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         let inner = Arc::clone(&self.0.0);
         StoreFuture::new(async move {
@@ -214,7 +227,8 @@ impl Inner {
         let facts = GrantFacts::of(request);
         let limits = request.limits.iter().map(|limit| LimitFacts::of(limit)).collect();
         let id = new_id::<String>("g_");
-        let ask = Ask { id: Some(&id), grant: Some(&facts), limits, ..Ask::new(self.lease) };
+        let lease = if request.lasting { UNKEPT } else { self.lease };
+        let ask = Ask { id: Some(&id), grant: Some(&facts), limits, ..Ask::new(lease) };
         let answer = match self.call_seeded(Op::Admit, &workspace, &ask, &request.limits).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -226,9 +240,16 @@ impl Inner {
         settle::raise(self, &answer);
         let headroom = headroom(&request.limits, &answer);
         if answer.word == "admitted" {
-            self.open.insert(id.clone(), Open { workspace: Arc::clone(&workspace), facts: facts.at(answer.now) });
+            let hold = request.lasting.then(|| request.lasting_hold(id.as_str().into(), micros(answer.now)));
+            if hold.is_none() {
+                self.open.insert(id.clone(), Open { workspace: Arc::clone(&workspace), facts: facts.at(answer.now) });
+            }
             let ticket = RedisTicket { inner: Arc::clone(self), id, workspace, held: request.hold };
-            return Ok(Decision::Admitted { grant: Grant::new(request.hold, ticket), headroom });
+            let grant = match hold {
+                Some(hold) => Grant::lasting(hold, ticket),
+                None => Grant::new(request.hold, ticket),
+            };
+            return Ok(Decision::Admitted { grant, headroom });
         }
         let limit = usize::try_from(answer.which).ok().and_then(|n| request.limits.get(n.checked_sub(1)?));
         let limit = limit.ok_or_else(|| StoreError::unavailable("Redis: the script's answer names no limit"))?;

@@ -8,6 +8,7 @@ local ask = cjson.decode(ARGV[2])
 local MAX = 9007199254740991
 local IN_PERIOD, SLOTS = 30, 32 -- slots of a rate's period; slots that are remembered
 local KEEP = 40 * 86400 -- seconds that an idle workspace is kept: longer than a month
+local HOUR = 3600000000
 local DAY = 86400000000
 
 local time = redis.call('TIME')
@@ -242,13 +243,30 @@ local function settle(g, amounts)
   end
 end
 
+-- A lasting grant that has ended stays for an hour as an empty one: it must not be put back.
 local function finish(id, amounts)
   local packed = redis.call('HGET', GRANTS, id)
+  if packed == '' and amounts ~= 'held' then return end
   redis.call('ZREM', LEASES, id)
   if not packed then return end
   redis.call('HDEL', GRANTS, id)
+  if packed == '' then return end
   local g = cmsgpack.unpack(packed)
   settle(g, amounts == 'held' and g.am or amounts)
+  if g.l then
+    redis.call('HSET', GRANTS, id, '')
+    redis.call('ZADD', LEASES, now + HOUR, id)
+  end
+end
+
+-- The open grants, by id.
+local function grants()
+  local all = redis.call('HGETALL', GRANTS)
+  local open = {}
+  for i = 1, #all, 2 do
+    if all[i + 1] ~= '' then open[all[i]] = cmsgpack.unpack(all[i + 1]) end
+  end
+  return open
 end
 
 -- What was admitted by instances that are gone is posted at its hold.
@@ -332,7 +350,7 @@ function todo.admit()
       local n = tonumber(ask.am[l.me])
       holds[i] = { l.n, place(counter(l.n), n), n }
     end
-    keep(ask.id, { sc = ask.sc, md = ask.md, mo = ask.mo, am = ask.am, at = now, h = holds })
+    keep(ask.id, { sc = ask.sc, md = ask.md, mo = ask.mo, am = ask.am, at = now, h = holds, l = ask.l })
   end
   local states = {}
   for i, l in ipairs(ask.ls) do states[i] = shown(l) end
@@ -363,8 +381,9 @@ end
 local function restore()
   for _, own in ipairs(ask.own) do
     local id, g = own[1], own[2]
-    if redis.call('HEXISTS', GRANTS, id) == 1 then
-      redis.call('ZADD', LEASES, now + tonumber(ask.lease), id)
+    local known = redis.call('HGET', GRANTS, id)
+    if known then
+      if known ~= '' then redis.call('ZADD', LEASES, now + tonumber(ask.lease), id) end
     else
       g.h, g.at = {}, tonumber(g.at)
       for _, name in ipairs(redis.call('HKEYS', COUNTERS)) do
@@ -390,8 +409,7 @@ function todo.meet()
   local known = counter(l.n)
   local c = known or start(l)
   roll(l.n, c)
-  for _, id in ipairs(redis.call('HKEYS', GRANTS)) do
-    local g = cmsgpack.unpack(redis.call('HGET', GRANTS, id))
+  for id, g in pairs(grants()) do
     if adopt(l.n, c, g) then redis.call('HSET', GRANTS, id, cmsgpack.pack(g)) end
   end
   local from = -1
@@ -421,8 +439,7 @@ function todo.seed()
   if c.k == 'rate' then
     local takes = {}
     for _, posted in ipairs(ask.posted) do takes[#takes + 1] = { tonumber(posted[1]), tonumber(posted[2]) } end
-    for _, packed in ipairs(redis.call('HVALS', GRANTS)) do
-      local g = cmsgpack.unpack(packed)
+    for _, g in pairs(grants()) do
       for _, hold in ipairs(g.h) do
         if hold[1] == l.n then takes[#takes + 1] = { g.at, hold[3] } end
       end

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::aio::ConnectionManager;
@@ -10,6 +10,7 @@ use redis::{ErrorKind, Script, ServerErrorKind, Value};
 use serde::Serialize;
 
 use crate::base::clock::Timestamp;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Mode, Per, Scope, Window};
 use crate::store::error::{StoreError, StoreResult};
 use crate::store::limit_name::limit_name;
@@ -115,6 +116,9 @@ pub(super) struct GrantFacts {
     amounts: HashMap<&'static str, String>,
     /// When it was admitted, by the server's clock.
     at: String,
+    /// Whether its end is remembered: others than its instance may settle it, or put it back.
+    #[serde(rename = "l")]
+    lasting: bool,
 }
 
 impl GrantFacts {
@@ -125,6 +129,18 @@ impl GrantFacts {
             model: request.model.as_deref().unwrap_or_default().to_owned(),
             amounts: by_measure(&request.hold),
             at: number(0),
+            lasting: request.lasting,
+        }
+    }
+
+    pub(super) fn of_hold(hold: &LastingHold) -> Self {
+        Self {
+            scopes: Scope::around(&hold.home, Arc::clone(&hold.key_id)).map(|scope| scope.to_string()).collect(),
+            modality: hold.modality.map_or("", |m| m.as_str()),
+            model: hold.model.as_deref().unwrap_or_default().to_owned(),
+            amounts: by_measure(&hold.amounts),
+            at: number(hold.at.as_nanos() / 1_000),
+            lasting: true,
         }
     }
 

@@ -9,8 +9,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::base::id::new_id;
 use crate::domain::alert::Alert;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit, Measure};
 use crate::domain::window;
+use crate::store::error::StoreResult;
 use crate::store::grant::Ticket;
 
 use super::script::{Ask, Crossed, GrantFacts, Op, Reply, Used, call_all, micros};
@@ -32,6 +34,10 @@ pub(super) struct Settlement {
 impl Settlement {
     pub(super) fn void(workspace: Arc<str>, id: String) -> Self {
         Self { workspace, id, used: None, overshoots: false }
+    }
+
+    pub(super) fn of(hold: &LastingHold, used: Option<Amounts>) -> Self {
+        Self { workspace: hold.home.workspace.as_str().into(), id: hold.id.to_string(), used, overshoots: false }
     }
 }
 
@@ -90,7 +96,18 @@ pub(super) async fn run(inner: Arc<Inner>) {
     renewing.abort();
 }
 
-async fn settle(inner: &Arc<Inner>, batch: &[Settlement]) -> crate::store::error::StoreResult<()> {
+/// Keeps lasting holds for `lease`, and puts them back where Redis has lost them.
+pub(super) async fn keep(inner: &Inner, holds: &[LastingHold], lease: Duration) -> StoreResult<()> {
+    let mut asks: BTreeMap<&str, Ask<'_>> = BTreeMap::new();
+    for hold in holds {
+        let ask = asks.entry(hold.home.workspace.as_str()).or_insert_with(|| Ask::new(lease));
+        ask.own.push((hold.id.to_string(), GrantFacts::of_hold(hold)));
+    }
+    let asks: Vec<_> = asks.into_iter().collect();
+    call_all(&mut inner.connection.clone(), Op::Renew, &asks).await.map(drop)
+}
+
+pub(super) async fn settle(inner: &Inner, batch: &[Settlement]) -> StoreResult<()> {
     let mut asks: BTreeMap<&str, Ask<'_>> = BTreeMap::new();
     for Settlement { workspace, id, used, .. } in batch {
         let used = used.as_ref().map_or(Used::Void(false), |used| Used::Amounts(by_measure(used)));

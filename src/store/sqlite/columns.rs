@@ -21,13 +21,14 @@ const COLUMNS: &str = "id, request_id, time, workspace, project, team, environme
      videos, estimated, cost, held";
 const COUNT: usize = 37;
 
-/// Posts what a crash left running at what it held. Video jobs live longer than a process: their rows stay open.
+/// Posts what a crash left running at what it held, but for the rows that jobs complete.
 pub(super) const RECOVER: &str = "UPDATE ledger SET outcome = 'unknown_after_crash', estimated = 1, status = NULL, \
      input_tokens = coalesce(held ->> '$.input_tokens', 0), output_tokens = coalesce(held ->> '$.output_tokens', 0), \
      images = coalesce(held ->> '$.images', 0), video_seconds = coalesce(held ->> '$.video_seconds', 0), \
      audio_seconds = coalesce(held ->> '$.audio_seconds', 0), characters = coalesce(held ->> '$.characters', 0), \
      cost = coalesce(CAST(replace(held ->> '$.spend', '.', '') AS INTEGER), 0), held = NULL \
-     WHERE outcome IS NULL AND id NOT IN (SELECT id FROM jobs)";
+     WHERE outcome IS NULL \
+     AND id NOT IN (SELECT record_id FROM jobs WHERE record_id IS NOT NULL)";
 
 /// The units, in the order of their columns.
 pub(super) const UNITS: [&str; 14] = [

@@ -1,4 +1,4 @@
-//! Keys, limits and ledger in one SQLite file.
+//! Keys, limits, ledger, video jobs and their webhooks in one SQLite file.
 //!
 //! One thread writes: whatever waits while a transaction is being synced goes into the next one together (group commit),
 //! so that many requests share one fsync. Reads have connections of their own beside it (WAL). There is no runtime in
@@ -13,15 +13,18 @@
 //!
 //! With [`durable`](SqliteOptions::durable) (the default) a request's hold is on disk before its vendor is called, and
 //! its record before the last byte of the answer leaves. After a crash, rows that were opened and never finished are
-//! posted at their hold when the file is opened again: nothing that a vendor may have billed is lost.
+//! posted at their hold when the file is opened again: nothing that a vendor may have billed is lost. The rows of video
+//! jobs stay open: their jobs go on and complete them.
 //!
 //! The file belongs to one process, which a lock file beside it holds to. A file of a newer version, of another program
 //! or that is damaged is refused in one line and left as it is.
 
 mod columns;
+mod jobs;
 mod keys;
 mod ledger;
 mod open;
+mod outbox;
 mod promise;
 mod readers;
 mod tables;
@@ -53,7 +56,7 @@ impl Default for SqliteOptions {
     }
 }
 
-/// Stores keys, limits, ledger, alerts and audit trail in an SQLite file. Cheap to clone; the file is closed with the last clone.
+/// Stores keys, limits, ledger, alerts, audit trail, video jobs, their outbox and webhook endpoints in an SQLite file. Cheap to clone; the file is closed with the last clone.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Inner>);
 
@@ -122,6 +125,11 @@ fn query<T>(
 ) -> StoreResult<Vec<T>> {
     let rows = || connection.prepare_cached(sql)?.query_map(values, read)?.collect::<rusqlite::Result<Vec<T>>>();
     rows().map_err(|e| failed(&e))
+}
+
+/// A time that was stored.
+fn time(at: i64) -> Timestamp {
+    Timestamp::from_nanos(at.max(0) as u64)
 }
 
 /// A time as it is stored.

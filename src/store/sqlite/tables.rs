@@ -14,7 +14,7 @@ use super::columns::Json;
 use super::{SqliteStore, failed, nanos, query};
 
 /// The row number before which a page starts.
-fn before(page: &Page) -> StoreResult<Option<i64>> {
+pub(super) fn before(page: &Page) -> StoreResult<Option<i64>> {
     page.after.as_deref().map(str::parse).transpose().map_err(|_| bad_cursor())
 }
 
@@ -23,16 +23,22 @@ pub(super) fn bad_cursor() -> StoreError {
 }
 
 /// A page of rows, of which one more was read than is shown.
-fn page_of<T>(mut rows: Vec<(T, i64)>, limit: usize) -> PageOf<T> {
+pub(super) fn page_of<T>(mut rows: Vec<(T, i64)>, limit: usize) -> PageOf<T> {
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|(_, seq)| seq.to_string());
     PageOf { items: rows.into_iter().map(|(item, _)| item).collect(), next }
 }
 
-fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> StoreResult<()> {
+/// Runs a statement; returns how many rows it changed.
+pub(super) fn execute(connection: &Connection, sql: &str, values: impl rusqlite::Params) -> StoreResult<usize> {
     let done = connection.prepare_cached(sql).and_then(|mut statement| statement.execute(values));
-    done.map(drop).map_err(|e| failed(&e))
+    done.map_err(|e| failed(&e))
+}
+
+/// So many rows, as a `LIMIT` takes it; one more can be added.
+pub(super) fn rows_of(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX - 1)
 }
 
 /// A page of a table: `columns` and the row's number, newest first.
@@ -45,8 +51,7 @@ fn list<T>(
 ) -> StoreResult<PageOf<T>> {
     let before = before(page)?.unwrap_or(i64::MAX);
     let sql = format!("SELECT seq, {columns} FROM {table} WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2");
-    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX - 1) + 1;
-    let rows = query(connection, &sql, params![before, limit], |row| Ok((read(row)?, row.get(0)?)))?;
+    let rows = query(connection, &sql, params![before, rows_of(page.limit) + 1], |row| Ok((read(row)?, row.get(0)?)))?;
     Ok(page_of(rows, page.limit))
 }
 
@@ -62,13 +67,16 @@ impl LimitStore for SqliteStore {
     fn put(&self, scope: Scope, limits: Vec<Limit>) -> StoreFuture<StoreResult<()>> {
         let kept: Vec<_> = limits.iter().map(KeptLimit::of).collect();
         let json = serde_json::to_string(&kept).unwrap_or_default();
-        self.0.writer.run(move |connection| match kept.is_empty() {
-            true => execute(connection, "DELETE FROM limits WHERE scope = ?1", [scope.to_string()]),
-            false => execute(
-                connection,
-                "INSERT INTO limits (scope, limits) VALUES (?1, ?2) ON CONFLICT (scope) DO UPDATE SET limits = ?2",
-                [scope.to_string(), json],
-            ),
+        self.0.writer.run(move |connection| {
+            let done = match kept.is_empty() {
+                true => execute(connection, "DELETE FROM limits WHERE scope = ?1", [scope.to_string()]),
+                false => execute(
+                    connection,
+                    "INSERT INTO limits (scope, limits) VALUES (?1, ?2) ON CONFLICT (scope) DO UPDATE SET limits = ?2",
+                    [scope.to_string(), json],
+                ),
+            };
+            done.map(drop)
         })
     }
 }
@@ -87,6 +95,7 @@ impl AlertStore for SqliteStore {
                 "INSERT INTO alerts (id, time, mark, alert) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (mark) DO NOTHING",
                 params![&*alert.id, time, mark, json],
             )
+            .map(drop)
         }));
     }
 
@@ -108,6 +117,7 @@ impl AuditStore for SqliteStore {
                 "INSERT INTO audit (id, time, actor, action, target, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![&*entry.id, time, &*entry.actor, entry.action, entry.target, entry.detail.to_string()],
             )
+            .map(drop)
         })
     }
 

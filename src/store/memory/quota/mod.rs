@@ -29,10 +29,12 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::store_future::StoreFuture;
 use crate::domain::alert::Alert;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit, Scope};
 use crate::domain::name::Name;
 use crate::store::counter::Counter;
@@ -140,6 +142,19 @@ impl QuotaStore for MemoryQuota {
         })
     }
 
+    fn keep(&self, holds: Vec<LastingHold>, _: Duration) -> StoreFuture<StoreResult<()>> {
+        let has_ledger = self.0.sides.ledger.is_some();
+        for hold in holds {
+            self.0.lock(self.0.shard_of(&hold.home.workspace)).keep(hold, has_ledger);
+        }
+        StoreFuture::ready(Ok(()))
+    }
+
+    fn settle(&self, hold: LastingHold, used: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
+        self.0.settle_lasting(self.0.shard_of(&hold.home.workspace), &hold.id, used);
+        StoreFuture::ready(Ok(()))
+    }
+
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         let Some(ledger) = &self.0.sides.ledger else {
             return StoreFuture::ready(Ok(limits.iter().map(|limit| self.0.draft(limit, now).0.state(now)).collect()));
@@ -171,11 +186,18 @@ impl Shared {
 
     /// The decision, or a limit that must be seeded first.
     fn try_reserve(self: &Arc<Self>, shard: usize, request: &Reservation) -> Result<Decision, Arc<Limit>> {
-        let attempt = self.lock(shard).reserve(request, self.sides.ledger.is_some());
-        match attempt {
+        let mut held = self.lock(shard);
+        match held.reserve(request, self.sides.ledger.is_some()) {
             Attempt::Admitted(grant, headroom) => {
-                let ticket = MemoryTicket { shared: Arc::clone(self), shard, grant };
-                Ok(Decision::Admitted { grant: Grant::new(request.hold, ticket), headroom })
+                let shared = Arc::clone(self);
+                let grant = if request.lasting {
+                    let hold = held.make_last(grant, request);
+                    let id = Arc::clone(&hold.id);
+                    Grant::lasting(hold, LastingTicket { shared, shard, id })
+                } else {
+                    Grant::new(request.hold, MemoryTicket { shared, shard, grant })
+                };
+                Ok(Decision::Admitted { grant, headroom })
             }
             Attempt::Refused(refusal) => Ok(Decision::Refused(refusal)),
             Attempt::Unseeded(limit) => Err(limit),
@@ -205,8 +227,26 @@ impl Shared {
         }
     }
 
+    fn settle_lasting(&self, shard: usize, id: &Arc<str>, used: Option<Amounts>) {
+        let time = self.alert_time();
+        let settled = self.lock(shard).settle_lasting(id, used, time);
+        self.tell(settled);
+    }
+
     fn time(&self) -> Timestamp {
         self.sides.clock.now()
+    }
+
+    /// What alerts are dated by; `None` where nobody listens for them.
+    fn alert_time(&self) -> Option<Timestamp> {
+        self.sides.alerts.is_some().then(|| self.time())
+    }
+
+    fn tell(&self, (over, raised): (bool, Vec<Alert>)) {
+        if over {
+            self.overshoots.fetch_add(1, Ordering::Relaxed);
+        }
+        self.raise(raised);
     }
 
     fn raise(&self, raised: Vec<Alert>) {
@@ -224,11 +264,21 @@ struct MemoryTicket {
 
 impl Ticket for MemoryTicket {
     fn settle(self: Box<Self>, used: Option<Amounts>) {
-        let time = self.shared.sides.alerts.is_some().then(|| self.shared.time());
-        let (over, raised) = self.shared.lock(self.shard).settle(self.grant, used, time);
-        if over {
-            self.shared.overshoots.fetch_add(1, Ordering::Relaxed);
-        }
-        self.shared.raise(raised);
+        let time = self.shared.alert_time();
+        let settled = self.shared.lock(self.shard).settle(self.grant, used, time);
+        self.shared.tell(settled);
+    }
+}
+
+/// The ticket of a grant that others may settle, too.
+struct LastingTicket {
+    shared: Arc<Shared>,
+    shard: usize,
+    id: Arc<str>,
+}
+
+impl Ticket for LastingTicket {
+    fn settle(self: Box<Self>, used: Option<Amounts>) {
+        self.shared.settle_lasting(self.shard, &self.id, used);
     }
 }

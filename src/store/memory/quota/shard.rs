@@ -1,5 +1,7 @@
 //! What stands behind one lock: the counters of some workspaces, and the grants that hold of them.
 
+mod lasting;
+
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use crate::store::ledger::PostedQuery;
 use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation};
 
 use super::slab::Slab;
+
+use self::lasting::Lasting;
 
 /// A limit by its name: what tells it from others, and where it was set (a limit of the configuration and one set by API
 /// may have the same key; each counts for itself).
@@ -57,6 +61,7 @@ pub(super) struct Shard {
     by_limit: QuickMap<Named, usize>,
     counters: Slab<Counter>,
     grants: Slab<OpenGrant>,
+    lasting: Lasting,
     /// The emptied lists of settled grants, to be used again: no more of them than there were grants at one time.
     spare: Vec<Vec<Hold>>,
     /// Who waits for a counter that is being seeded, by its index.
@@ -93,6 +98,7 @@ impl Shard {
             by_limit: QuickMap::default(),
             counters: Slab::new(),
             grants: Slab::new(),
+            lasting: Lasting::default(),
             spare: Vec::new(),
             seeding: HashMap::new(),
             latest: Timestamp::EPOCH,

@@ -15,7 +15,7 @@ use crate::domain::modality::Modality;
 use crate::store::counter::{Counter, Hold};
 use crate::store::ledger::PostedQuery;
 use crate::store::limit_name::limit_name;
-use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation};
+use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation, UNKEPT};
 
 use super::rows::{Changes, Found, FoundGrant};
 use super::{Answer, End, Job};
@@ -32,6 +32,9 @@ struct OpenGrant {
     model: Option<Arc<str>>,
     amounts: Amounts,
     at: Timestamp,
+    /// Whether it outlives its instance.
+    #[serde(default)]
+    lasting: bool,
     /// By the counter's name.
     holds: Vec<(String, Hold)>,
 }
@@ -49,7 +52,12 @@ pub(super) struct Entry {
 }
 
 pub(super) enum Admission {
-    Admitted { grant: String, headroom: Vec<Headroom> },
+    /// The grant's id, and when it was admitted.
+    Admitted {
+        grant: String,
+        at: Timestamp,
+        headroom: Vec<Headroom>,
+    },
     Refused(Refusal),
 }
 
@@ -152,7 +160,7 @@ impl Books {
     pub(super) fn work(&mut self, job: &Job, places: &HashMap<String, String>, raised: &mut Vec<Alert>) -> Answer {
         match job {
             Job::Reserve { request, .. } => Answer::Admission(self.reserve(request)),
-            Job::Settle { grant, workspace, end } => {
+            Job::Settle { grant, workspace, end, .. } => {
                 self.settle(&(workspace.clone(), grant.clone()), *end, raised);
                 Answer::Settled
             }
@@ -209,12 +217,13 @@ impl Books {
             model: request.model.clone(),
             amounts: request.hold,
             at: now,
+            lasting: request.lasting,
             holds,
         };
         let id = (workspace, new_id("g_"));
         self.grants.insert(id.clone(), grant);
         self.changed.insert(id.clone());
-        Admission::Admitted { grant: id.1, headroom }
+        Admission::Admitted { grant: id.1, at: now, headroom }
     }
 
     fn headroom(&self, places: &[Place]) -> Vec<Headroom> {
@@ -264,6 +273,7 @@ impl Books {
             changes.grants.instances.push(instance.to_owned());
             changes.grants.counters.push(names.join("\u{1e}"));
             changes.grants.grants.push(serde_json::to_string(grant).unwrap_or_default());
+            changes.grants.seconds.push(grant.lasting.then(|| UNKEPT.as_secs_f64()));
         }
         changes
     }

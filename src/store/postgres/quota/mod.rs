@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
 use crate::domain::alert::Alert;
+use crate::domain::hold::LastingHold;
 use crate::domain::limit::{Amounts, Limit, Scope};
 use crate::store::error::{StoreError, StoreResult};
 use crate::store::grant::{Grant, Ticket};
@@ -51,9 +52,28 @@ pub(super) enum End {
 }
 
 pub(super) enum Job {
-    Reserve { request: Reservation, reply: Reply<Unclaimed> },
-    State { limits: Vec<Arc<Limit>>, reply: Reply<Vec<LimitState>> },
-    Settle { grant: String, workspace: String, end: End },
+    Reserve {
+        request: Reservation,
+        reply: Reply<Unclaimed>,
+    },
+    State {
+        limits: Vec<Arc<Limit>>,
+        reply: Reply<Vec<LimitState>>,
+    },
+    /// Whoever waits is told when it is committed.
+    Settle {
+        grant: String,
+        workspace: String,
+        end: End,
+        reply: Option<Reply<()>>,
+    },
+}
+
+impl Job {
+    /// A settlement that nobody waits for.
+    pub(super) fn settle(grant: String, workspace: String, end: End) -> Self {
+        Self::Settle { grant, workspace, end, reply: None }
+    }
 }
 
 impl Job {
@@ -85,6 +105,23 @@ impl QuotaStore for PostgresStore {
         })
     }
 
+    fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>> {
+        let shared = Arc::clone(&self.0.shared);
+        StoreFuture::new(patient(async move {
+            let ids: Vec<_> = holds.iter().map(|hold| &*hold.id).collect();
+            rows::keep(&shared.client().await?, &ids, lease.as_secs_f64()).await
+        }))
+    }
+
+    fn settle(&self, hold: LastingHold, used: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
+        let (reply, answer) = oneshot::channel();
+        let (grant, workspace) = (hold.id.to_string(), hold.home.workspace.to_string());
+        let end = used.map_or(End::Void, End::Used);
+        // There are never more of them than jobs that were open.
+        self.0.quota.push_surely(Job::Settle { grant, workspace, end, reply: Some(reply) });
+        StoreFuture::new(async move { answer.await.unwrap_or_else(|_| Err(ended())) })
+    }
+
     fn state(&self, limits: Vec<Arc<Limit>>, _: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         let (reply, answer) = oneshot::channel();
         if self.0.quota.push(Job::State { limits, reply }, BOUND).is_err() {
@@ -113,7 +150,7 @@ impl Ticket for PostgresTicket {
         let Self { queue, grant, workspace } = *self;
         let end = used.map_or(End::Void, End::Used);
         // There are never more of them than open grants.
-        queue.push_surely(Job::Settle { grant, workspace, end });
+        queue.push_surely(Job::settle(grant, workspace, end));
     }
 }
 
@@ -170,10 +207,14 @@ fn answer(jobs: Vec<Job>, answers: Vec<Answer>, queue: &Arc<QuotaQueue>) {
     for (job, answer) in jobs.into_iter().zip(answers) {
         // Whoever is not there any more gets nothing, and an unclaimed grant is void.
         match (job, answer) {
-            (Job::Reserve { request, reply }, Answer::Admission(Admission::Admitted { grant, headroom })) => {
+            (Job::Reserve { request, reply }, Answer::Admission(Admission::Admitted { grant, at, headroom })) => {
                 let workspace = request.caller.home().workspace.to_string();
+                let id: Arc<str> = grant.as_str().into();
                 let ticket = PostgresTicket { queue: Arc::clone(queue), grant, workspace };
-                let grant = Grant::new(request.hold, ticket);
+                let grant = match request.lasting {
+                    true => Grant::lasting(request.lasting_hold(id, at), ticket),
+                    false => Grant::new(request.hold, ticket),
+                };
                 let _ = reply.send(Ok(Unclaimed::new(Decision::Admitted { grant, headroom })));
             }
             (Job::Reserve { reply, .. }, Answer::Admission(Admission::Refused(refusal))) => {
@@ -181,6 +222,9 @@ fn answer(jobs: Vec<Job>, answers: Vec<Answer>, queue: &Arc<QuotaQueue>) {
             }
             (Job::State { reply, .. }, Answer::State(states)) => {
                 let _ = reply.send(Ok(states));
+            }
+            (Job::Settle { reply: Some(reply), .. }, Answer::Settled) => {
+                let _ = reply.send(Ok(()));
             }
             _ => {}
         }

@@ -20,13 +20,19 @@ const COUNTERS: &str = "SELECT workspace, name, state FROM kancy_quota_counters 
      OR name IN (SELECT unnest(counters) FROM kancy_quota_grants WHERE id = ANY ($3)))";
 const GRANTS: &str = "SELECT id, workspace, open_grant FROM kancy_quota_grants WHERE id = ANY ($1)";
 const GRANTS_OF: &str = "SELECT id, workspace, open_grant FROM kancy_quota_grants WHERE workspace = $1";
+/// Half of it may pass before it is written again.
+const KEEP: &str = "UPDATE kancy_quota_grants SET until = now() + $2::float8 * interval '1 second' \
+     WHERE id IN (SELECT id FROM kancy_quota_grants WHERE id = ANY ($1) \
+         AND until < now() + $2::float8 / 2 * interval '1 second' ORDER BY id FOR UPDATE SKIP LOCKED)";
 const WRITE: &str = "WITH counted AS (INSERT INTO kancy_quota_counters (workspace, name, state, touched) \
          SELECT c.workspace, c.name, c.state, now() FROM unnest($1::text[], $2::text[], $3::text[]) AS c (workspace, name, state) \
          ON CONFLICT (workspace, name) DO UPDATE SET state = excluded.state, touched = excluded.touched), \
      ended AS (DELETE FROM kancy_quota_grants WHERE id = ANY ($4)) \
-     INSERT INTO kancy_quota_grants (id, workspace, instance, counters, open_grant) \
-         SELECT g.id, g.workspace, g.instance, string_to_array(g.counters, chr(30)), g.open_grant \
-         FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::text[]) AS g (id, workspace, instance, counters, open_grant) \
+     INSERT INTO kancy_quota_grants (id, workspace, instance, counters, open_grant, until) \
+         SELECT g.id, g.workspace, g.instance, string_to_array(g.counters, chr(30)), g.open_grant, \
+             now() + g.seconds * interval '1 second' \
+         FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::float8[]) \
+             AS g (id, workspace, instance, counters, open_grant, seconds) \
          ON CONFLICT (id) DO UPDATE SET counters = excluded.counters, open_grant = excluded.open_grant";
 
 /// What stands in the database, under the lock.
@@ -57,6 +63,8 @@ pub(super) struct GrantRows {
     pub(super) instances: Vec<String>,
     pub(super) counters: Vec<String>,
     pub(super) grants: Vec<String>,
+    /// How long one lives that is not kept on; `None`: as long as its instance.
+    pub(super) seconds: Vec<Option<f64>>,
 }
 
 /// Begins the transaction: locks the workspaces, then reads.
@@ -97,6 +105,12 @@ pub(super) async fn begin(
     }
 }
 
+/// Keeps lasting grants on for so many seconds. One that a transaction is at is left for the next time.
+pub(super) async fn keep(client: &Object, ids: &[&str], seconds: f64) -> StoreResult<()> {
+    let statement = client.prepare_cached(KEEP).await.map_err(|e| failed(&e))?;
+    client.execute(&statement, &[&ids, &seconds]).await.map(drop).map_err(|e| failed(&e))
+}
+
 /// All open grants of a workspace.
 pub(super) async fn grants_of(client: &Object, workspace: &str) -> StoreResult<Vec<FoundGrant>> {
     let statement = client.prepare_cached(GRANTS_OF).await.map_err(|e| failed(&e))?;
@@ -113,7 +127,7 @@ pub(super) async fn commit(client: &Object, changes: Changes) -> StoreResult<()>
     let told = |e: tokio_postgres::Error| failed(&e);
     let Changes { counters: (workspaces, names, states), ended, grants } = changes;
     let write = client.prepare_cached(WRITE).await.map_err(told)?;
-    let values: [&(dyn ToSql + Sync); 9] = [
+    let values: [&(dyn ToSql + Sync); 10] = [
         &workspaces,
         &names,
         &states,
@@ -123,6 +137,7 @@ pub(super) async fn commit(client: &Object, changes: Changes) -> StoreResult<()>
         &grants.instances,
         &grants.counters,
         &grants.grants,
+        &grants.seconds,
     ];
     let (written, committed) = tokio::join!(client.execute(&write, &values), client.batch_execute("COMMIT"));
     written.map_err(told)?;

@@ -42,7 +42,7 @@ fn units(n: u64) -> Amounts {
 
 fn request(hold: Amounts, limits: &[Arc<Limit>], now: Timestamp) -> Reservation {
     let (modality, model) = (Some(Modality::Text), Some("m".into()));
-    Reservation { caller: caller(), modality, model, hold, limits: limits.to_vec(), now }
+    Reservation { caller: caller(), modality, model, hold, limits: limits.to_vec(), lasting: false, now }
 }
 
 /// Without a ledger, and where counters are known, the answer is there at once.
@@ -61,6 +61,7 @@ fn counts(store: &MemoryQuota, limit: &Arc<Limit>, now: Timestamp) -> (u64, u64)
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract() {
     contract::quota::all(&MemoryQuota::new()).await;
+    contract::quota::a_lasting_hold_that_was_forgotten_is_placed_again(&MemoryQuota::new(), &MemoryQuota::new()).await;
 }
 
 #[test]
