@@ -15,9 +15,12 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use kancy::client::TokioHost;
 use kancy::config::Stores;
+use kancy::domain::job::Job;
 use kancy::http::body::CallBody;
 use kancy::jobs::VideoJobs;
-use kancy::{Clock, Config, Gateway, NewKey, Timestamp};
+use kancy::store::jobs::{JobFilter, JobStore as _};
+use kancy::store::memory::jobs::MemoryJobs;
+use kancy::{Clock, Config, Gateway, NewKey, Page, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt as _;
@@ -109,16 +112,44 @@ fn cpu() -> Duration {
     Duration::from_nanos(nanos.expect("this bench reads /proc, so it runs on Linux"))
 }
 
-async fn gateway(client: Client) -> (Gateway<Client>, VideoJobs, HeaderValue) {
+async fn gateway(client: Client) -> (Gateway<Client>, VideoJobs, Stores, HeaderValue) {
     let clock: Arc<dyn Clock> = Arc::new(Simulated(Instant::now()));
     let config = Config::parse(CONFIG, |_| None).expect("the configuration is good");
     let stores = Stores::memory(Arc::clone(&clock));
     let (minted, record) = NewKey::new("acme", "films").expect("good names").mint(clock.now());
     stores.key_admin.insert(record).await.expect("the key is new");
-    let assembled = config.gateway(stores, client, TokioHost, clock).await;
+    let assembled = config.gateway(stores.clone(), client, TokioHost, clock).await;
     let (builder, jobs, _) = assembled.expect("the parts fit");
     let bearer = HeaderValue::try_from(format!("Bearer {}", minted.text.expose())).expect("ASCII");
-    (builder.build(), jobs, bearer)
+    (builder.build(), jobs, stores, bearer)
+}
+
+/// What a job weighs by itself: in a store of its own, without its request's record in the ledger and its hold in the
+/// counters, which every request under way has.
+async fn weigh(stores: &Stores) -> usize {
+    let filter = JobFilter {
+        workspace: "acme".into(),
+        project: "films".into(),
+        environment: None,
+        state: None,
+        model: None,
+        ascending: true,
+    };
+    let (apart, mut page) = (MemoryJobs::new(), Page { after: None, limit: 1_000 });
+    let before = support::held();
+    loop {
+        let found = stores.jobs.list(filter.clone(), page.clone()).await.expect("memory answers");
+        for job in found.items {
+            // As it would come from JSON, so that nothing is shared but what jobs share.
+            let alone: Job = serde_json::from_value(serde_json::to_value(&job).expect("JSON")).expect("a job");
+            apart.put(Job { price: job.price, home: job.home, ..alone }).await.expect("memory answers");
+        }
+        page.after = found.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    (support::held() - before) / JOBS
 }
 
 /// Makes so many jobs, with a prompt of 1,500 characters.
@@ -168,24 +199,24 @@ async fn bare(client: Client, url: &'static str, calls: u64) -> Duration {
 async fn measure(model: &str, url: &'static str) {
     let calls = Arc::new(AtomicU64::new(0));
     let client = vendor(&calls);
-    let (gateway, jobs, bearer) = gateway(client.clone()).await;
+    let (gateway, jobs, stores, bearer) = gateway(client.clone()).await;
     // What is there once, for any number of jobs.
     make(&gateway, &bearer, model, 100).await;
     let before = support::held();
     make(&gateway, &bearer, model, JOBS - 100).await;
-    let each = (support::held() - before) / (JOBS - 100);
+    let all = (support::held() - before) / (JOBS - 100);
+    let each = weigh(&stores).await;
 
     let driving = tokio::spawn(jobs.drive());
     let (from, made) = (cpu(), calls.load(Ordering::Relaxed));
     sleep(SPAN).await;
     let (whole, made) = (cpu() - from, calls.load(Ordering::Relaxed) - made);
     driving.abort();
-    let later = (support::held() - before) / (JOBS - 100);
     let bare = bare(client, url, made).await;
     let own = whole.saturating_sub(bare);
     println!(
         "{model}: {made} calls in {SPAN:?}, {:.2} % of a core (whole {whole:?}, calls alone {bare:?}), {:.1} µs a call; \
-         {each} bytes a job when made, {later} when followed",
+         {each} bytes a job, {all} with its record and its hold",
         own.as_secs_f64() / SPAN.as_secs_f64() * 100.0,
         own.as_secs_f64() * 1e6 / made as f64,
     );

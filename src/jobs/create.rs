@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use crate::base::error::{Code, Error};
 use crate::base::id::{base62, random};
 use crate::domain::caller::Caller;
-use crate::domain::hold::LastingHold;
 use crate::domain::job::{Ending, Idempotency, Job, JobState};
 use crate::domain::price::Price;
 use crate::domain::video::{Order, VideoRequest};
@@ -69,8 +68,8 @@ impl Making {
         let (provider, upstream) = (Arc::clone(&self.target.provider), Arc::clone(&self.target.upstream));
         self.meter.route(Routed { provider, upstream });
         self.meter.status(202);
-        self.job.record = self.meter.running().map(Box::new);
-        self.job.hold = self.meter.lasting().map(Box::new);
+        self.job.record = self.meter.running().map(|record| Box::new(record.into()));
+        self.job.hold = self.meter.lasting().map(Into::into);
         if self.job.hold.is_some() && jobs.0.quota.get().is_none() {
             return Err(Error::new(
                 Code::InternalError,
@@ -134,8 +133,8 @@ impl VideoJobs {
         let webhook_url = self.webhook_url(&asked, caller).await?;
         let now = self.now();
         let id: Arc<str> = unguessable("vidgen_").into();
-        let key_id = caller.key_id().into();
-        let mut job = Job::new(id, caller.home().clone(), key_id, call.model().into(), order.clone(), now);
+        let (key_id, model) = (caller.shared_key_id(), Arc::clone(&target.terms.id));
+        let mut job = Job::new(id, caller.home().clone(), key_id, model, order.clone(), now);
         job.provider = Arc::clone(&target.provider);
         job.warnings = warnings;
         job.metadata = asked.metadata.clone().map(Box::new);
@@ -256,7 +255,7 @@ impl VideoJobs {
         let Making { mut job, codec, meter, .. } = making;
         meter.hand_over();
         job.handle = Some(handle);
-        job.record = meter.running().map(Box::new);
+        job.record = meter.running().map(|record| Box::new(record.into()));
         job.due_at = Some(self.now().plus(self.pace(&job, &*codec)));
         match self.0.store.replace(job.clone(), Vec::new()).await {
             Ok(Some(stored)) => Ok(stored),
@@ -270,9 +269,9 @@ impl VideoJobs {
     async fn refused(&self, making: Making, error: Error) -> Result<Job, Error> {
         let Making { job, meter, .. } = making;
         meter.fail(&error);
-        if let (Some(hold), Some(quota)) = (&job.hold, self.0.quota.get()) {
+        if let (Some(hold), Some(quota)) = (job.lasting_hold(), self.0.quota.get()) {
             // While there is a job that could do so if this instance died. What fails is made good by the request's guard.
-            let _ = quota.settle(LastingHold::clone(hold), meter.book(Ended::Whole).amounts()).await;
+            let _ = quota.settle(hold, meter.book(Ended::Whole).amounts()).await;
         }
         // Left behind, it is found by the driver and ends as unknown.
         let _ = self.0.store.remove(&job.id, job.version).await;

@@ -45,7 +45,7 @@ impl VideoJobs {
     pub(super) async fn keep(&self, jobs: &[Job]) {
         let Some(quota) = self.0.quota.get() else { return };
         let open = jobs.iter().filter(|job| !job.state.is_terminal());
-        let holds: Vec<_> = open.filter_map(|job| job.hold.as_deref().cloned()).collect();
+        let holds: Vec<_> = open.filter_map(Job::lasting_hold).collect();
         if holds.is_empty() {
             return;
         }

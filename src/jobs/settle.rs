@@ -5,7 +5,6 @@ use serde_json::Value;
 use crate::base::error::Error;
 use crate::base::log;
 use crate::domain::delivery::Delivery;
-use crate::domain::hold::LastingHold;
 use crate::domain::job::{Ending, Job, JobError, JobState};
 use crate::domain::job_json::generation;
 use crate::domain::webhook::EventKind;
@@ -54,8 +53,8 @@ impl VideoJobs {
     pub(super) async fn settle(&self, mut job: Job) -> StoreResult<Job> {
         let Some(end) = job.settlement() else { return Ok(job) };
         // Before the record: a counter that starts from the ledger in between would count it twice.
-        if let (Some(hold), Some(quota)) = (&job.hold, self.0.quota.get()) {
-            quota.settle(LastingHold::clone(hold), Some(end.amounts())).await?;
+        if let (Some(hold), Some(quota)) = (job.lasting_hold(), self.0.quota.get()) {
+            quota.settle(hold, Some(end.amounts())).await?;
         }
         if let Some(record) = job.closed_record() {
             self.0.sink.record(record).await?;
