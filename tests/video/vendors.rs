@@ -50,6 +50,8 @@ pub struct Vendors {
     pub poll: Option<(u16, Value)>,
     /// What the receiver of webhooks answers, one after another; then 200.
     pub receiver: Vec<u16>,
+    /// When the receiver wants to be asked again, in seconds.
+    pub retry_after: Option<&'static str>,
     /// In the place of the film.
     pub film: Option<Answer>,
     /// Whether Ark has no list of tasks.
@@ -65,9 +67,10 @@ impl Vendors {
         self.asked.push(asked.clone());
         let host = asked.head.uri.host().unwrap_or_default().to_owned();
         match host.as_str() {
-            "receiver.test" => {
-                Answer::json(if self.receiver.is_empty() { 200 } else { self.receiver.remove(0) }, json!({}))
-            }
+            "receiver.test" => Answer {
+                headers: self.retry_after.map(|wait| ("retry-after", wait.to_owned())).into_iter().collect(),
+                ..Answer::json(if self.receiver.is_empty() { 200 } else { self.receiver.remove(0) }, json!({}))
+            },
             "cdn.test" => self.film.clone().unwrap_or_else(|| film(&asked)),
             _ if asked.head.method == "POST" && !self.creates.is_empty() => self.creates.remove(0),
             "minimax.test" => self.minimax(&asked),
