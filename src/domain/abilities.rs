@@ -194,6 +194,15 @@ impl Abilities {
         if request.n.is_some_and(|n| n != 1) {
             return refuse("n", "A job makes one video: leave `n` out, or send 1.".into());
         }
+        let pictures = [("image", &request.image), ("last_frame", &request.last_frame)];
+        let pictures = pictures.into_iter().filter_map(|(field, url)| Some((field, url.as_ref()?)));
+        let references = request.reference_images.iter().map(|url| ("reference_images", url));
+        if let Some((field, _)) = pictures.chain(references).find(|(_, url)| !is_picture(url)) {
+            return refuse(
+                field,
+                format!("The picture in `{field}` must be a URL (https:) or hold its bytes (data:)."),
+            );
+        }
         let has_image = request.image.is_some();
         if self.needs_image && !has_image {
             return refuse("image", "This model animates a picture: send its first frame in `image`.".into());
@@ -220,6 +229,12 @@ impl Abilities {
         }
         Ok(())
     }
+}
+
+/// Whether a vendor may know what to do with this: a link, bytes, or its own handle of a picture.
+fn is_picture(url: &str) -> bool {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    matches!(scheme.as_deref(), Some("https" | "http" | "data" | "asset"))
 }
 
 impl Sound {

@@ -80,7 +80,7 @@ pub fn openai_video(job: &Job) -> Value {
         "completed_at": job.completed_at.map(|at| at.as_secs()),
         "expires_at": job.videos.iter().filter_map(|video| video.expires_at).min().map(|at| at.as_secs()),
         "prompt": null,
-        "size": job.order.size.clone().unwrap_or_else(|| job.order.resolution.clone()),
+        "size": job.order.pixels(),
         "seconds": job.order.duration.to_string(),
         "remixed_from_video_id": null,
         "error": error,
@@ -106,6 +106,11 @@ mod tests {
         assert!(!shown.to_string().contains("cdn.example"));
         let video = openai_video(&job);
         assert_eq!((&video["object"], &video["seconds"]), (&json!("video"), &json!("6")));
+        assert_eq!(video["size"], "720p", "it follows a picture");
+        job.order.aspect_ratio = Some("9:16".into());
+        assert_eq!(openai_video(&job)["size"], "720x1280");
+        job.order.size = Some("1024x1792".into());
+        assert_eq!(openai_video(&job)["size"], "1024x1792");
     }
 
     #[test]

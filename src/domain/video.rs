@@ -79,6 +79,24 @@ pub struct Order {
 }
 
 impl Order {
+    /// Width and height as OpenAI writes them: as asked for, else what ratio and resolution come to; where the ratio is a
+    /// picture's, the resolution alone.
+    pub fn pixels(&self) -> String {
+        let (short, ratio) = (lines(&self.resolution), self.aspect_ratio.as_deref().and_then(Pixels::ratio));
+        match (&self.size, ratio) {
+            (Some(size), _) => size.clone(),
+            (None, Some(Pixels(wide, high))) if short > 0 => {
+                // Encoders want even sides.
+                let long = |more: u64, less: u64| (short * more / less).next_multiple_of(2);
+                match wide >= high {
+                    true => format!("{}x{short}", long(wide, high)),
+                    false => format!("{short}x{}", long(high, wide)),
+                }
+            }
+            _ => self.resolution.clone(),
+        }
+    }
+
     /// What of the order decides on its price: what was ordered, and not what else a request may have said.
     pub fn price_options(&self) -> Options {
         Options {

@@ -1,5 +1,6 @@
 //! A finished video's bytes, streamed from the vendor: its address and its credential stay here.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -43,7 +44,7 @@ impl VideoJobs {
             Error::new(Code::ProviderModelUnavailable, "This job's model is not registered any more.")
         })?;
         let link = match codec.content(video, &target, self.now())? {
-            Content::Here(bytes) => return Ok(named(&job, Response::new(JobBody::whole(bytes)))),
+            Content::Here(bytes) => return Ok(named(&job, part(bytes, asked))),
             Content::At(link) => link,
             Content::Ask(request) => {
                 let answer = self.ask(Some(request), ASK).await.map_err(|error| transport_failure(&*error))?;
@@ -77,6 +78,38 @@ impl VideoJobs {
         }
         Err(not_allowed())
     }
+}
+
+/// As much of `whole` as is asked for.
+fn part(whole: Bytes, asked: &HeaderMap) -> Response<JobBody> {
+    let range = asked.get(RANGE).filter(|_| !asked.contains_key(IF_RANGE)).and_then(|range| range.to_str().ok());
+    let (status, shown, told) = match range.and_then(|range| wanted(range, whole.len())) {
+        None => (StatusCode::OK, whole, None),
+        Some(Some(at)) => {
+            let told = format!("bytes {}-{}/{}", at.start, at.end - 1, whole.len());
+            (StatusCode::PARTIAL_CONTENT, whole.slice(at), Some(told))
+        }
+        Some(None) => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), Some(format!("bytes */{}", whole.len()))),
+    };
+    let mut response = Response::new(JobBody::whole(shown));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.extend(told.and_then(|told| Some((CONTENT_RANGE, HeaderValue::try_from(told).ok()?))));
+    response
+}
+
+/// The bytes that one range names; `Some(None)` where there are none of them, `None` where all are to be sent.
+fn wanted(range: &str, length: usize) -> Option<Option<Range<usize>>> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |text: &str| text.trim().parse::<usize>().ok();
+    let at = match (number(first), number(last)) {
+        (None, Some(last)) if first.trim().is_empty() => length.saturating_sub(last)..length,
+        (Some(first), None) if last.trim().is_empty() => first..length,
+        (Some(first), Some(last)) if first <= last => first..last.saturating_add(1).min(length),
+        _ => return None,
+    };
+    Some(Some(at).filter(|at| at.start < at.end))
 }
 
 /// The request to a link whose host is an allowed one.
@@ -218,6 +251,26 @@ mod tests {
         let url: Uri = "http://127.0.0.1:9000/v.mp4".parse().unwrap();
         assert!(listed(&url, &["127.0.0.1:9000".into()]) && listed(&url, &["127.0.0.1".into()]));
         assert!(!listed(&url, &["127.0.0.1:9001".into()]));
+    }
+
+    #[test]
+    fn a_range_names_bytes_or_none_or_all() {
+        for (range, want) in [
+            ("bytes=0-3", Some(Some(0..4))),
+            ("bytes=4-", Some(Some(4..10))),
+            ("bytes=-3", Some(Some(7..10))),
+            ("bytes=-99", Some(Some(0..10))),
+            ("bytes=8-99", Some(Some(8..10))),
+            ("bytes=10-", Some(None)),
+            ("bytes=-0", Some(None)),
+            ("bytes=5-2", None),
+            ("bytes=0-1,3-4", None),
+            ("bytes=", None),
+            ("bytes=-", None),
+            ("lines=1-2", None),
+        ] {
+            assert_eq!(wanted(range, 10), want, "{range}");
+        }
     }
 
     #[test]

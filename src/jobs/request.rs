@@ -93,7 +93,9 @@ fn field(call: &Call, mut asked: Map<String, Value>, part: &Part) -> Map<String,
     let content = Segments::new(call.segments().slice(part.content.clone())).joined();
     let value = match (&part.filename, part.name.as_str()) {
         (Some(_), _) => data_url(&content, part.content_type.as_deref()).into(),
-        (None, "seed" | "n" | "fps") => serde_json::from_slice(&content).unwrap_or_default(),
+        (None, "seed" | "n" | "fps") => {
+            serde_json::from_slice(&content).unwrap_or_else(|_| String::from_utf8_lossy(&content).into())
+        }
         (None, _) => String::from_utf8_lossy(&content).into(),
     };
     let name = match part.bare_name() {

@@ -162,6 +162,8 @@ async fn more_of_what_a_model_has_not_is_refused_with_what_it_has() {
         ("veo", json!({ "resolution": "8k" }), "resolution", "720p, 1080p or 4k"),
         ("veo", json!({ "image": "https://pictures.test/a.png" }), "image", "data: URL"),
         ("veo", json!({ "n": 2 }), "n", "one video"),
+        ("kling-video", json!({ "image": "file:///etc/passwd" }), "image", "must be a URL"),
+        ("kling-video", json!({ "image": "" }), "image", "must be a URL"),
         (
             "kling-video",
             json!({ "image": picture, "last_frame": picture, "resolution": "720p" }),
