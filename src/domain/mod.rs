@@ -18,6 +18,7 @@ pub mod model;
 pub mod name;
 pub mod price;
 pub mod record;
+mod settling;
 pub mod usage;
 pub mod video;
 pub mod webhook;
