@@ -25,6 +25,10 @@ use tokio::net::TcpListener;
 use args::{Args, Command};
 use server::Signals;
 
+/// A gateway is all short-lived pieces; this one is quicker at them than the C library's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long the last writes may take.
 const FLUSH: Duration = Duration::from_secs(10);
 

@@ -1,8 +1,8 @@
 //! A map of bounded size that forgets what has not been asked for lately.
 
-use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
+use crate::base::hash::QuickMap;
 use crate::domain::key::KeyId;
 
 /// Shards keep the requests of different keys from waiting for one lock.
@@ -15,15 +15,16 @@ pub(super) struct Bounded<V> {
     generation: usize,
 }
 
+/// So small that ids which are made to collide cost little.
 struct Shard<V> {
-    young: HashMap<KeyId, V>,
-    old: HashMap<KeyId, V>,
+    young: QuickMap<KeyId, V>,
+    old: QuickMap<KeyId, V>,
 }
 
 impl<V: Clone> Bounded<V> {
     /// A map of at most `capacity` entries, give or take the rounding to shards.
     pub(super) fn new(capacity: usize) -> Self {
-        let shard = || RwLock::new(Shard { young: HashMap::new(), old: HashMap::new() });
+        let shard = || RwLock::new(Shard { young: QuickMap::default(), old: QuickMap::default() });
         Self { shards: std::array::from_fn(|_| shard()), generation: (capacity / (2 * SHARDS)).max(1) }
     }
 

@@ -11,7 +11,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::error::{Code, Error};
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
-use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeyRefusal, id_within};
+use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeyRefusal, id_claimed, id_within};
 use crate::store::error::StoreResult;
 use crate::store::keys::KeyStore;
 
@@ -75,15 +75,21 @@ impl KeyCache {
 
     /// Who presents `key`.
     pub(super) fn identify(self: &Arc<Self>, key: &str) -> Identity {
-        let Some(id) = id_within(key) else { return Identity::Now(Err(refusal(KeyRefusal::Invalid))) };
-        let digest = KeyDigest::of(key);
         let epoch = self.store.epoch();
         let now = self.clock.now();
-        let remembered = self.known.get(id).or_else(|| self.unknown.get(id)).filter(|r| self.recent(r.at, now));
-        if let Some(current) = remembered.as_ref().filter(|r| r.epoch >= epoch) {
+        let current = |remembered: &Remembered| remembered.epoch >= epoch && self.recent(remembered.at, now);
+        let known = id_claimed(key).and_then(|id| self.known.get(id));
+        if let Some(known) = known.as_ref().filter(|known| current(known)) {
+            return Identity::Now(self.verdict(known.found.as_ref(), &KeyDigest::of(key), now));
+        }
+        let invalid = || Identity::Now(Err(refusal(KeyRefusal::Invalid)));
+        let Some(id) = id_within(key) else { return invalid() };
+        let digest = KeyDigest::of(key);
+        let remembered = known.or_else(|| self.unknown.get(id)).filter(|r| self.recent(r.at, now));
+        if let Some(current) = remembered.as_ref().filter(|remembered| current(remembered)) {
             return Identity::Now(self.verdict(current.found.as_ref(), &digest, now));
         }
-        let Some(id) = KeyId::new(id) else { return Identity::Now(Err(refusal(KeyRefusal::Invalid))) };
+        let Some(id) = KeyId::new(id) else { return invalid() };
         let waiting = Waiting::new(self.join(id, epoch, now), digest, remembered);
         match waiting.advance() {
             Poll::Ready(verdict) => Identity::Now(verdict),

@@ -82,12 +82,14 @@ pub struct SystemClock {
     started: Instant,
     /// Wall time at `started`, in nanoseconds; only ever raised.
     anchor: AtomicU64,
+    /// When the wall clock was last looked at, in nanoseconds since `started`.
+    looked: AtomicU64,
 }
 
 impl SystemClock {
     /// Starts from the wall clock's present.
     pub fn new() -> Self {
-        Self { started: Instant::now(), anchor: AtomicU64::new(wall_nanos()) }
+        Self { started: Instant::now(), anchor: AtomicU64::new(wall_nanos()), looked: AtomicU64::new(0) }
     }
 }
 
@@ -105,8 +107,13 @@ fn wall_nanos() -> u64 {
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         const LAG: u64 = 1_000_000_000;
+        const LOOK_EVERY: u64 = 100_000_000;
         let elapsed = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let anchored = self.anchor.load(Ordering::Relaxed).saturating_add(elapsed);
+        if elapsed.saturating_sub(self.looked.load(Ordering::Relaxed)) < LOOK_EVERY {
+            return Timestamp(anchored);
+        }
+        self.looked.store(elapsed, Ordering::Relaxed);
         let wall = wall_nanos();
         if wall > anchored.saturating_add(LAG) {
             self.anchor.fetch_max(wall - elapsed, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::http::timeout::TimedOut;
 
@@ -18,14 +18,15 @@ use crate::http::timeout::TimedOut;
 pub struct ClientBody {
     inner: Incoming,
     idle: Duration,
-    /// Made at the first wait, moved on at later ones.
+    /// Made at the first wait. It is moved on when it fires, not at each wait: most waits are short.
     limit: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// Since when there has been nothing.
+    since: Option<Instant>,
 }
 
 impl ClientBody {
     pub(super) fn new(inner: Incoming, idle: Duration) -> Self {
-        Self { inner, idle, limit: None, waiting: false }
+        Self { inner, idle, limit: None, since: None }
     }
 }
 
@@ -36,15 +37,18 @@ impl Body for ClientBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
-            this.waiting = false;
+            this.since = None;
             return Poll::Ready(frame.map(|f| f.map_err(Into::into)));
         }
-        let idle = this.idle;
-        let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(idle)));
-        if !std::mem::replace(&mut this.waiting, true) {
-            limit.as_mut().reset(Instant::now() + idle);
+        let until = *this.since.get_or_insert_with(Instant::now) + this.idle;
+        let limit = this.limit.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        while limit.as_mut().poll(cx).is_ready() {
+            if limit.deadline() >= until {
+                return Poll::Ready(Some(Err(TimedOut::Idle.into())));
+            }
+            limit.as_mut().reset(until);
         }
-        limit.as_mut().poll(cx).map(|()| Some(Err(TimedOut::Idle.into())))
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

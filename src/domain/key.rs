@@ -128,6 +128,13 @@ pub(crate) fn id_within(text: &str) -> Option<&str> {
     (checksum(body) == crc.as_bytes()).then_some(id)
 }
 
+/// Where the id stands in a key's text, whatever else is wrong with it: enough to find a key that is known already, whose
+/// digest then tells more than a checksum.
+pub(crate) fn id_claimed(text: &str) -> Option<&str> {
+    let end = text.len().checked_sub(SECRET + CRC + 1)?;
+    text.get(end.checked_sub(ID)?..end)
+}
+
 /// A key just minted: the one moment in which its text exists here.
 #[derive(Debug)]
 pub struct MintedKey {

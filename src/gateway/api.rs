@@ -39,6 +39,12 @@ pub type ApiFuture<C, B> = Fork<<Models<C> as Service<Request<B>>>::Future>;
 #[derive(Clone, Debug)]
 pub struct Api<C> {
     models: Models<C>,
+    beside: Arc<Beside>,
+}
+
+/// What is no model request. In one piece: services are cloned for each request.
+#[derive(Debug)]
+struct Beside {
     registry: Registry,
     usage: UsageService,
     jobs: Option<VideoJobs>,
@@ -51,7 +57,7 @@ impl<C> Api<C> {
         usage: Arc<dyn UsageStore>,
         jobs: Option<VideoJobs>,
     ) -> Self {
-        Self { models, registry, usage: UsageService::new(usage), jobs }
+        Self { models, beside: Arc::new(Beside { registry, usage: UsageService::new(usage), jobs }) }
     }
 
     /// What is not a model request: the models list, and URLs that name nothing.
@@ -74,7 +80,7 @@ impl<C> Api<C> {
             .extensions()
             .get::<Caller>()
             .ok_or_else(|| Error::new(Code::InternalError, "The models list stands outside of AuthLayer."))?;
-        models_reply(&self.registry, caller, id.map(percent_decoded).as_deref())
+        models_reply(&self.beside.registry, caller, id.map(percent_decoded).as_deref())
     }
 }
 
@@ -121,11 +127,11 @@ where
         if request.method() == Method::POST && Endpoint::of(path).is_some() {
             return Fork::Inner { future: self.models.call(request) };
         }
-        if let Some(jobs) = self.jobs.as_ref().filter(|_| VideoJobs::serves(path)) {
+        if let Some(jobs) = self.beside.jobs.as_ref().filter(|_| VideoJobs::serves(path)) {
             return Fork::Job { future: jobs.answer(request) };
         }
         if UsageService::serves(path) {
-            return Fork::Asked { future: self.usage.call(request) };
+            return Fork::Asked { future: self.beside.usage.clone().call(request) };
         }
         let to = ReplyTo::of(&mut request);
         Fork::said(self.read(&request).unwrap_or_else(|error| to.error(&error)))

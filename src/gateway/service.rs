@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -34,6 +35,12 @@ pub type GatewayFuture<C, B> = Fork<<AuthService<Api<C>> as Service<Request<B>>>
 #[derive(Clone, Debug)]
 pub struct Gateway<C> {
     api: AuthService<Api<C>>,
+    beside: Arc<Beside>,
+}
+
+/// What is reached without a caller's key. In one piece: services are cloned for each request.
+#[derive(Debug)]
+struct Beside {
     admin: Option<AdminService>,
     jobs: Option<VideoJobs>,
 }
@@ -45,7 +52,7 @@ impl<C> Gateway<C> {
     }
 
     pub(super) fn new(api: AuthService<Api<C>>, admin: Option<AdminService>, jobs: Option<VideoJobs>) -> Self {
-        Self { api, admin, jobs }
+        Self { api, beside: Arc::new(Beside { admin, jobs }) }
     }
 }
 
@@ -81,12 +88,12 @@ where
             to.stamp(&mut reply);
             return Fork::said(reply);
         }
-        if let Some(jobs) = self.jobs.as_ref().filter(|_| VideoJobs::is_callback(path)) {
+        if let Some(jobs) = self.beside.jobs.as_ref().filter(|_| VideoJobs::is_callback(path)) {
             return Fork::Job { future: jobs.callback(request) };
         }
-        match &mut self.admin {
+        match &self.beside.admin {
             Some(admin) if path == "/admin" || path.starts_with("/admin/") => {
-                Fork::Asked { future: admin.call(request) }
+                Fork::Asked { future: admin.clone().call(request) }
             }
             _ => Fork::Inner { future: self.api.call(request) },
         }

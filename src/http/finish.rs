@@ -118,7 +118,7 @@ pin_project! {
         once: Once<F>,
         whole: Ended,
         promised: Option<u64>,
-        held: Option<Frame<Bytes>>,
+        held: Option<Box<Frame<Bytes>>>,
         commit: Option<StoreFuture<()>>,
         over: bool,
     }
@@ -159,7 +159,7 @@ impl<B: Body<Data = Bytes>, F: Finish> Body for GuardedBody<B, F> {
             *this.commit = None;
         }
         if let Some(frame) = this.held.take() {
-            return Poll::Ready(Some(Ok(frame)));
+            return Poll::Ready(Some(Ok(*frame)));
         }
         if *this.over {
             return Poll::Ready(None);
@@ -188,7 +188,7 @@ impl<B: Body<Data = Bytes>, F: Finish> Body for GuardedBody<B, F> {
         }
         if let Some(commit) = this.commit.as_mut() {
             if Pin::new(commit).poll(cx).is_pending() {
-                *this.held = frame;
+                *this.held = frame.map(Box::new);
                 return Poll::Pending;
             }
             *this.commit = None;
@@ -203,7 +203,7 @@ impl<B: Body<Data = Bytes>, F: Finish> Body for GuardedBody<B, F> {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = self.held.as_ref().and_then(Frame::data_ref).map_or(0, |d| d.len() as u64);
+        let held = self.held.as_ref().and_then(|frame| frame.data_ref()).map_or(0, |d| d.len() as u64);
         let inner = if self.over { SizeHint::with_exact(0) } else { self.inner.size_hint() };
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower() + held);

@@ -39,6 +39,13 @@ pub(crate) fn set_request_id(headers: &mut HeaderMap, id: &RequestId) {
     }
 }
 
+/// The headers of an answer to a caller, with room for all that the layers add: the map must not grow on its way out.
+pub fn answer_headers(content_type: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(http::header::CONTENT_TYPE, content_type);
+    headers
+}
+
 /// The vendor's own id of a request, under the names that vendors give it.
 pub fn upstream_request_id(headers: &HeaderMap) -> Option<&str> {
     static NAMES: [HeaderName; 6] = [
@@ -66,17 +73,24 @@ impl fmt::Display for GoDuration {
         let millis = u64::try_from(self.0.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         match millis {
             0 => return f.write_str("0s"),
-            1..1_000 => return write!(f, "{millis}ms"),
+            1..1_000 => {
+                f.write_str(itoa::Buffer::new().format(millis))?;
+                return f.write_str("ms");
+            }
             _ => {}
         }
         let (seconds, rest) = (millis / 1_000, millis % 1_000);
+        let mut whole = |number: u64, unit| {
+            f.write_str(itoa::Buffer::new().format(number))?;
+            f.write_str(unit)
+        };
         if seconds >= 3_600 {
-            write!(f, "{}h", seconds / 3_600)?;
+            whole(seconds / 3_600, "h")?;
         }
         if seconds >= 60 {
-            write!(f, "{}m", seconds / 60 % 60)?;
+            whole(seconds / 60 % 60, "m")?;
         }
-        write!(f, "{}", seconds % 60)?;
+        whole(seconds % 60, "")?;
         match rest {
             0 => {}
             rest if rest % 100 == 0 => write!(f, ".{}", rest / 100)?,

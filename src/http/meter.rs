@@ -250,8 +250,9 @@ impl Meter {
         self.0.journal.running(self)
     }
 
-    pub(crate) fn learnt(&self) -> Learnt {
-        self.state().learnt.clone()
+    /// Looks at what was learnt so far. `look` must not ask the meter for anything.
+    pub(crate) fn learnt<T>(&self, look: impl FnOnce(&Learnt) -> T) -> T {
+        look(&self.state().learnt)
     }
 
     /// Makes the books, or repeats them.

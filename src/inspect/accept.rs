@@ -256,7 +256,7 @@ mod tests {
         for caller in [caller("claude-*", Modality::Text), caller("*", Modality::Image)] {
             let (result, meter) = inspect(CHAT, caller, &chat("gpt-4o"));
             assert_eq!(result.unwrap_err().code(), Code::InsufficientPermissions);
-            assert_eq!(&*meter.learnt().terms.unwrap().id, "gpt-4o");
+            assert_eq!(&*meter.learnt(|learnt| learnt.terms.clone()).unwrap().id, "gpt-4o");
         }
     }
 
@@ -272,7 +272,7 @@ mod tests {
     fn a_call_that_passes_is_known_to_the_meter() {
         let (result, meter) = inspect(CHAT, caller("gpt-4o", Modality::Text), &chat("gpt-4o"));
         result.unwrap();
-        assert_eq!(meter.learnt().terms.unwrap().modality, Modality::Text);
+        assert_eq!(meter.learnt(|learnt| learnt.terms.clone()).unwrap().modality, Modality::Text);
         assert_ne!(meter.book(Ended::Dropped).outcome, Outcome::Refused);
     }
 

@@ -50,8 +50,8 @@ impl Entry {
     }
 
     /// The record as it stands while the request runs.
-    fn running(&self, learnt: Learnt) -> UsageRecord {
-        let (provider, upstream_model) = learnt.routed.map(|r| (r.provider, r.upstream)).unzip();
+    fn running(&self, learnt: &Learnt) -> UsageRecord {
+        let routed = learnt.routed.as_ref();
         UsageRecord {
             id: Arc::clone(&self.id),
             request_id: self.request_id.shared(),
@@ -61,9 +61,9 @@ impl Entry {
             endpoint: Arc::clone(&self.endpoint),
             modality: learnt.terms.as_ref().map(|t| t.modality).or(self.modality),
             model: learnt.terms.as_ref().map(|t| Arc::clone(&t.id)),
-            provider,
-            upstream_model,
-            upstream_request_id: learnt.upstream_request_id,
+            provider: routed.map(|r| Arc::clone(&r.provider)),
+            upstream_model: routed.map(|r| Arc::clone(&r.upstream)),
+            upstream_request_id: learnt.upstream_request_id.clone(),
             status: learnt.status,
             code: learnt.failure.map(|(code, _)| code.as_str().into()),
             outcome: None,
@@ -80,17 +80,18 @@ impl Entry {
     /// The record of the request that is over.
     fn ended(&self, meter: &Meter, ended: Ended) -> UsageRecord {
         let booked = meter.book(ended);
-        let learnt = meter.learnt();
         let cut = matches!(booked.outcome, Outcome::ClientClosed | Outcome::Failed);
-        UsageRecord {
-            outcome: Some(booked.outcome),
-            latency_ms: Some(self.millis_to(self.settings.clock.now())),
-            usage: booked.usage,
-            estimated: booked.estimated,
-            cost: booked.cost,
-            held: (cut && !learnt.was_admitted()).then(Amounts::default),
-            ..self.running(learnt)
-        }
+        let now = self.settings.clock.now();
+        meter.learnt(|learnt| {
+            let mut record = self.running(learnt);
+            record.outcome = Some(booked.outcome);
+            record.latency_ms = Some(self.millis_to(now));
+            record.usage = booked.usage;
+            record.estimated = booked.estimated;
+            record.cost = booked.cost;
+            record.held = (cut && !learnt.was_admitted()).then(Amounts::default);
+            record
+        })
     }
 
     /// Hands the record over; what comes back is ready when it is durable.
@@ -111,11 +112,11 @@ impl Entry {
 
 impl Journal for Entry {
     fn running(&self, meter: &Meter) -> Option<UsageRecord> {
-        Some(Self::running(self, meter.learnt()))
+        Some(meter.learnt(|learnt| Self::running(self, learnt)))
     }
 
     fn open(&self, meter: &Meter) -> StoreFuture<bool> {
-        match self.settings.sink.open(&self.running(meter.learnt())).now() {
+        match self.settings.sink.open(&meter.learnt(|learnt| self.running(learnt))).now() {
             Ok(opened) => StoreFuture::ready(opened.is_ok()),
             Err(opening) => StoreFuture::new(async move {
                 let opened = opening.await;

@@ -23,7 +23,7 @@ pin_project! {
         #[pin]
         inner: F,
         once: Once<Record>,
-        answer: Option<Response<MeteringBody<B>>>,
+        answer: Option<Box<Response<MeteringBody<B>>>>,
     }
 }
 
@@ -43,7 +43,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let mut answer = match this.answer.take() {
-            Some(answer) => answer,
+            Some(answer) => *answer,
             None => match ready!(this.once.watch(|| this.inner.as_mut().poll(cx))) {
                 Ok(mut response) => {
                     let mut record = this.once.take();
@@ -59,7 +59,7 @@ where
             },
         };
         if answer.body_mut().poll_committed(cx).is_pending() {
-            *this.answer = Some(answer);
+            *this.answer = Some(Box::new(answer));
             return Poll::Pending;
         }
         Poll::Ready(Ok(answer))

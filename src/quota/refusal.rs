@@ -1,9 +1,10 @@
 //! How a refusal reads, and the `x-ratelimit-*` headers.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::io::Write as _;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::base::error::{Code, Error};
@@ -93,30 +94,58 @@ pub(super) fn set_headroom(headroom: &[Headroom], headers: &mut HeaderMap) {
     if headroom.is_empty() {
         return;
     }
-    // And one for the request's id, so that the map grows once.
-    headers.reserve(REQUESTS.len() + TOKENS.len() + 1);
-    let mut values = Values(BytesMut::with_capacity(128));
+    let mut values = Values::new();
     for (names, counts) in [(&REQUESTS, is_requests), (&TOKENS, Measure::is_tokens)] {
         let of_kind = headroom.iter().filter(|h| counts(h.limit.key.measure));
         let Some(least) = of_kind.reduce(|a, b| if less(b, a) { b } else { a }) else { continue };
         let [limit, remaining, reset] = names;
-        let wait = least.resets_in.map(|wait| values.next(GoDuration(wait)));
-        let shown = [
-            (limit, values.next(least.limit.amount)),
-            (remaining, values.next(least.remaining)),
-            (reset, wait.flatten()),
-        ];
-        headers.extend(shown.into_iter().filter_map(|(name, value)| Some((name.clone(), value?))));
+        values.number(limit, least.limit.amount);
+        values.number(remaining, least.remaining);
+        if let Some(wait) = least.resets_in {
+            values.text(reset, GoDuration(wait));
+        }
     }
+    values.set(headers);
 }
 
-/// Makes header values that are slices of one text: together they cost one allocation.
-struct Values(BytesMut);
+/// Header values that are slices of one text: together they cost one allocation.
+struct Values {
+    text: Vec<u8>,
+    /// Each name, and where its value ends.
+    named: [Option<(&'static HeaderName, usize)>; REQUESTS.len() + TOKENS.len()],
+    count: usize,
+}
 
 impl Values {
-    fn next(&mut self, value: impl fmt::Display) -> Option<HeaderValue> {
-        write!(self.0, "{value}").ok()?;
-        HeaderValue::from_maybe_shared(self.0.split().freeze()).ok()
+    fn new() -> Self {
+        Self { text: Vec::with_capacity(128), named: [None; _], count: 0 }
+    }
+
+    fn number(&mut self, name: &'static HeaderName, number: u64) {
+        self.text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.end(name);
+    }
+
+    fn text(&mut self, name: &'static HeaderName, value: impl fmt::Display) {
+        // A vector takes all that is written to it.
+        let _ = write!(self.text, "{value}");
+        self.end(name);
+    }
+
+    fn end(&mut self, name: &'static HeaderName) {
+        self.named[self.count] = Some((name, self.text.len()));
+        self.count += 1;
+    }
+
+    fn set(self, headers: &mut HeaderMap) {
+        let text = Bytes::from(self.text);
+        let mut from = 0;
+        for (name, end) in self.named.into_iter().flatten() {
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(from..end)) {
+                headers.insert(name, value);
+            }
+            from = end;
+        }
     }
 }
 

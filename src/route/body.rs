@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,8 +14,8 @@ use crate::base::log;
 use crate::http::meter::Meter;
 use crate::http::reply::error_event;
 
-use super::drain::Drain;
 use super::pump::Pump;
+use super::service::Way;
 use crate::http::vendor::VendorBody;
 
 /// The body of a routed answer: what the codec makes of the vendor's bytes `B`.
@@ -29,7 +30,7 @@ pub struct RouteBody<B: VendorBody> {
     is_event_stream: bool,
     request_id: RequestId,
     meter: Meter,
-    drain: Option<Drain>,
+    way: Arc<Way>,
 }
 
 impl<B: VendorBody> RouteBody<B> {
@@ -39,10 +40,10 @@ impl<B: VendorBody> RouteBody<B> {
         is_event_stream: bool,
         request_id: RequestId,
         meter: Meter,
-        drain: Option<Drain>,
+        way: Arc<Way>,
     ) -> Self {
         let rest = Some(rest).filter(|r| !r.is_over());
-        Self { first, rest, is_event_stream, request_id, meter, drain }
+        Self { first, rest, is_event_stream, request_id, meter, way }
     }
 }
 
@@ -88,7 +89,7 @@ impl<B: VendorBody> Drop for RouteBody<B> {
         if self.meter.is_complete() || std::thread::panicking() {
             return;
         }
-        if let (Some(rest), Some(drain)) = (self.rest.take(), &self.drain) {
+        if let (Some(rest), Some(drain)) = (self.rest.take(), &self.way.drain) {
             drain.start(&self.meter, rest.drain());
         }
     }

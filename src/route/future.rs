@@ -25,8 +25,8 @@ use crate::jobs::{Creation, VideoJobs};
 use crate::provider::traits::Target;
 
 use super::body::RouteBody;
-use super::drain::Drain;
 use super::pump::Pump;
+use super::service::Way;
 use crate::http::vendor::transport_failure;
 use crate::http::vendor::{VendorBody, VendorClient};
 
@@ -38,12 +38,14 @@ pub(super) struct Trip<C: VendorClient> {
     pub(super) reply: ReplyTo,
     pub(super) meter: Meter,
     pub(super) target: Arc<Target>,
-    pub(super) pump: Pump<C::Body>,
+    pub(super) pump: Box<Pump<C::Body>>,
+    /// The request of the step that is to begin; `None` where the answer is made in this process.
+    pub(super) request: Option<Request<CallBody>>,
     pub(super) client: C,
     /// The head of the caller's answer, as the last step that began has it.
     pub(super) headers: HeaderMap,
     pub(super) dropped: Vec<&'static str>,
-    pub(super) drain: Option<Drain>,
+    pub(super) way: Arc<Way>,
 }
 
 /// A video job in the making.
@@ -89,7 +91,8 @@ impl<C: VendorClient> Trip<C> {
 
 /// The future of [`ProviderRouteService`](super::ProviderRouteService).
 pub struct RouteFuture<C: VendorClient> {
-    trip: Option<Trip<C>>,
+    /// In a box: futures are moved about, layer by layer.
+    trip: Option<Box<Trip<C>>>,
     step: Step<C>,
 }
 
@@ -98,8 +101,8 @@ enum Step<C: VendorClient> {
     /// A video job is made; it goes on without this future.
     Making(Box<Making>),
     /// The hold goes to disk before the vendor is called.
-    Journal(StoreFuture<bool>, Option<Request<CallBody>>),
-    Ready(Option<Request<CallBody>>),
+    Journal(StoreFuture<bool>),
+    Ready,
     /// The fetch tells an address that an answer named from the vendor's own.
     Calling(Pin<Box<C::Trip>>, Option<Fetch>),
     Fault {
@@ -123,9 +126,9 @@ impl<C: VendorClient> RouteFuture<C> {
         Self { trip: None, step: Step::Making(Box::new(making)) }
     }
 
-    pub(super) fn new(trip: Trip<C>, request: Option<Request<CallBody>>) -> Self {
-        let step = Step::Journal(trip.meter.open(), request);
-        Self { trip: Some(trip), step }
+    pub(super) fn new(trip: Trip<C>) -> Self {
+        let step = Step::Journal(trip.meter.open());
+        Self { trip: Some(Box::new(trip)), step }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<C::Body>, Error>> {
@@ -134,7 +137,7 @@ impl<C: VendorClient> RouteFuture<C> {
         };
         loop {
             self.step = match &mut self.step {
-                Step::Journal(open, request) => {
+                Step::Journal(open) => {
                     if !ready!(Pin::new(open).poll(cx)) {
                         return Poll::Ready(Err(Error::new(
                             Code::LedgerUnavailable,
@@ -142,14 +145,14 @@ impl<C: VendorClient> RouteFuture<C> {
                         )
                         .should_retry(true)));
                     }
-                    Step::Ready(request.take())
+                    Step::Ready
                 }
-                Step::Ready(request) => {
-                    let free = if request.is_some() { ready!(trip.client.poll_free(cx)) } else { Ok(()) };
+                Step::Ready => {
+                    let free = if trip.request.is_some() { ready!(trip.client.poll_free(cx)) } else { Ok(()) };
                     if free.is_ok() {
                         trip.meter.call();
                     }
-                    match request.take() {
+                    match trip.request.take() {
                         Some(request) => match free {
                             Ok(()) => trip.send(request),
                             Err(error) => trip.stumble(transport_failure(&*error))?,
@@ -172,7 +175,10 @@ impl<C: VendorClient> RouteFuture<C> {
                 Step::Priming => {
                     let first = ready!(trip.pump.poll_next(cx)).transpose()?;
                     match trip.pump.next_request().filter(|_| first.is_none()) {
-                        Some(request) => Step::Ready(Some(request)),
+                        Some(request) => {
+                            trip.request = Some(request);
+                            Step::Ready
+                        }
                         None => return Poll::Ready(Ok(self.answer(first))),
                     }
                 }
@@ -199,7 +205,7 @@ impl<C: VendorClient> RouteFuture<C> {
             headers.insert(DROPPED, dropped);
         }
         let request_id = trip.reply.request_id().clone();
-        let body = RouteBody::new(first, Box::new(trip.pump), is_event_stream, request_id, trip.meter, trip.drain);
+        let body = RouteBody::new(first, trip.pump, is_event_stream, request_id, trip.meter, trip.way);
         let mut response = Response::new(ResponseBody::inner(body));
         *response.status_mut() = StatusCode::OK;
         *response.headers_mut() = headers;
@@ -246,7 +252,10 @@ impl<C: VendorClient> Trip<C> {
             return Ok(Step::Fault { parts: Box::new(parts), body, read: BytesMut::new() });
         };
         match fetch.redirected(&parts) {
-            Ok(request) => Ok(Step::Ready(Some(request))),
+            Ok(request) => {
+                self.request = Some(request);
+                Ok(Step::Ready)
+            }
             Err(error) => self.stumble(error),
         }
     }
@@ -295,7 +304,7 @@ impl<C: VendorClient> Future for RouteFuture<C> {
 impl<C: VendorClient> Drop for RouteFuture<C> {
     fn drop(&mut self) {
         let Some(trip) = self.trip.take() else { return };
-        let Some(drain) = trip.drain.clone().filter(|_| !std::thread::panicking()) else { return };
+        let Some(drain) = trip.way.drain.clone().filter(|_| !std::thread::panicking()) else { return };
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Calling(call, None) => drain.start(&trip.meter.clone(), finish_call::<C>(call, trip)),
             Step::Priming => drain.start(&trip.meter, trip.pump.drain()),
@@ -305,7 +314,7 @@ impl<C: VendorClient> Drop for RouteFuture<C> {
 }
 
 /// The rest of a step whose caller left before the head: read for the meter's sake alone. Further steps are not sent.
-async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Trip<C>) {
+async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Box<Trip<C>>) {
     let step = match call.await {
         Ok(response) => trip.answered(response, None),
         Err(error) => Err(transport_failure(&*error)),

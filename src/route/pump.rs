@@ -6,14 +6,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, response};
+use http_body::Body;
 
-use crate::base::clock::Clock;
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::http::body::CallBody;
 use crate::http::meter::Meter;
 use crate::http::vendor::{VendorBody, transport_failure};
 use crate::provider::traits::{Decoder, Output};
+
+use super::service::Way;
 
 /// What is left of a vendor's answer, over all steps of an exchange.
 pub(super) struct Pump<B> {
@@ -22,7 +24,7 @@ pub(super) struct Pump<B> {
     decoder: Box<dyn Decoder>,
     output: Output,
     meter: Meter,
-    clock: Arc<dyn Clock>,
+    way: Arc<Way>,
     over: bool,
     /// Whether the caller was given anything.
     begun: bool,
@@ -31,8 +33,8 @@ pub(super) struct Pump<B> {
 }
 
 impl<B: VendorBody> Pump<B> {
-    pub(super) fn new(decoder: Box<dyn Decoder>, meter: Meter, clock: Arc<dyn Clock>) -> Self {
-        Self { body: None, decoder, output: Output::default(), meter, clock, over: false, begun: false, next: None }
+    pub(super) fn new(decoder: Box<dyn Decoder>, meter: Meter, way: Arc<Way>) -> Self {
+        Self { body: None, decoder, output: Output::default(), meter, way, over: false, begun: false, next: None }
     }
 
     /// Begins a step with the vendor's answer to it. Gives the head of the caller's answer, should it be the last.
@@ -69,8 +71,10 @@ impl<B: VendorBody> Pump<B> {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
             if let Some(frame) = self.output.next_frame() {
-                self.begun = true;
-                self.meter.first_byte(self.clock.now());
+                if !self.begun {
+                    self.begun = true;
+                    self.meter.first_byte(self.way.clock.now());
+                }
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.over {
@@ -111,21 +115,30 @@ impl<B: VendorBody> Pump<B> {
             None => None,
         };
         Poll::Ready(match frame {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => self.decoder.push(data, &mut self.output),
-                Err(_trailers) => Ok(()),
-            },
-            Some(Err(error)) => Err(transport_failure(&*error.into())),
-            None => {
-                self.over = true;
-                self.body = None;
-                let finished = self.decoder.finish(&mut self.output);
-                if finished.is_ok() && !self.begun {
-                    self.next = self.decoder.next_request();
+            Some(Ok(frame)) => {
+                let pushed = match frame.into_data() {
+                    Ok(data) => self.decoder.push(data, &mut self.output),
+                    Err(_trailers) => Ok(()),
+                };
+                // A body that says it is over is not asked again: then an answer in one piece has a length.
+                match pushed {
+                    Ok(()) if self.body.as_ref().is_some_and(Body::is_end_stream) => self.end_step(),
+                    pushed => pushed,
                 }
-                finished
             }
+            Some(Err(error)) => Err(transport_failure(&*error.into())),
+            None => self.end_step(),
         })
+    }
+
+    fn end_step(&mut self) -> Result<(), Error> {
+        self.over = true;
+        self.body = None;
+        let finished = self.decoder.finish(&mut self.output);
+        if finished.is_ok() && !self.begun && !self.output.has_frames() {
+            self.next = self.decoder.next_request();
+        }
+        finished
     }
 
     /// Clients do not notice that an answer ended before its finish: it must be said. One that never began has failed.

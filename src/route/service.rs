@@ -30,44 +30,51 @@ use crate::http::vendor::VendorClient;
 /// Stands inside the inspect layer, which finds out what a request calls for. See the [module docs](super).
 #[derive(Clone, Debug)]
 pub struct ProviderRouteService<C> {
-    registry: Registry,
     client: C,
-    clock: Arc<dyn Clock>,
-    drain: Option<Drain>,
+    way: Arc<Way>,
+}
+
+/// What all requests share. In one piece: services are cloned for each request.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    registry: Registry,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) drain: Option<Drain>,
     jobs: Option<VideoJobs>,
 }
 
 impl<C> ProviderRouteService<C> {
     /// Routes to the models of `registry` through `client`.
     pub fn new(registry: Registry, client: C) -> Self {
-        Self { registry, client, clock: Arc::new(SystemClock::new()), drain: None, jobs: None }
+        let way = Way { registry, clock: Arc::new(SystemClock::new()), drain: None, jobs: None };
+        Self { client, way: Arc::new(way) }
     }
 
     /// Takes the time of the first byte from `clock`.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        Arc::make_mut(&mut self.way).clock = Arc::new(clock);
         self
     }
 
     /// Reads answers to their end when their callers have left.
     #[must_use]
     pub fn drain(mut self, drain: Drain) -> Self {
-        self.drain = Some(drain);
+        Arc::make_mut(&mut self.way).drain = Some(drain);
         self
     }
 
     /// Makes video jobs here. Without it, video routes are not available.
     #[must_use]
     pub fn videos(mut self, jobs: VideoJobs) -> Self {
-        self.jobs = Some(jobs);
+        Arc::make_mut(&mut self.way).jobs = Some(jobs);
         self
     }
 
     /// The making of a video job, where that is what is asked for.
     fn making<B>(&self, reply: &ReplyTo, meter: &Meter, request: &Request<B>) -> Option<Making> {
         let extensions = request.extensions();
-        let (jobs, call) = (self.jobs.as_ref()?, extensions.get::<Call>()?);
+        let (jobs, call) = (self.way.jobs.as_ref()?, extensions.get::<Call>()?);
         if call.endpoint().modality() != Modality::Video {
             return None;
         }
@@ -85,7 +92,7 @@ impl<C> ProviderRouteService<C> {
                 "This server routes a request that it has not inspected: put InspectLayer around the route service.",
             ));
         };
-        let target = self.registry.target(call.model()).ok_or_else(|| {
+        let target = self.way.registry.target(call.model()).ok_or_else(|| {
             Error::new(
                 Code::ModelNotFound,
                 "This model is not registered any more. GET /v1/models lists those that are.",
@@ -123,19 +130,17 @@ impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
         }
         match self.encode(extensions.get::<Call>(), &meter) {
             Err(error) => RouteFuture::refused(reply, meter, error),
-            Ok((target, exchange)) => RouteFuture::new(
-                Trip {
-                    reply,
-                    target,
-                    pump: Pump::new(exchange.decoder, meter.clone(), Arc::clone(&self.clock)),
-                    meter,
-                    client: self.client.clone(),
-                    headers: HeaderMap::new(),
-                    dropped: exchange.dropped,
-                    drain: self.drain.clone(),
-                },
-                exchange.request,
-            ),
+            Ok((target, exchange)) => RouteFuture::new(Trip {
+                reply,
+                target,
+                pump: Box::new(Pump::new(exchange.decoder, meter.clone(), Arc::clone(&self.way))),
+                request: exchange.request,
+                meter,
+                client: self.client.clone(),
+                headers: HeaderMap::new(),
+                dropped: exchange.dropped,
+                way: Arc::clone(&self.way),
+            }),
         }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::text::text_end;
+
 /// The longest key that is remembered, in bytes; a longer one reads as empty.
 const MAX_KEY: usize = 64;
 
@@ -85,7 +87,10 @@ impl Members {
             let quoted = [b"\"", self.key.as_slice(), b"\""].concat();
             return Cow::Owned(serde_json::from_slice(&quoted).unwrap_or_default());
         }
-        String::from_utf8_lossy(&self.key)
+        match std::str::from_utf8(&self.key) {
+            Ok(key) => Cow::Borrowed(key),
+            Err(_) => String::from_utf8_lossy(&self.key),
+        }
     }
 
     /// How many bytes have been read.
@@ -166,29 +171,28 @@ impl Members {
     fn deep(&mut self, piece: &[u8], at: &mut usize) -> bool {
         let from = *at;
         while *at < piece.len() {
-            let rest = &piece[*at..];
             if self.place == Place::DeepText {
                 if std::mem::take(&mut self.escaped) {
                     *at += 1;
                     continue;
                 }
-                let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+                let Some(found) = memchr::memchr2(b'"', b'\\', &piece[*at..]) else {
                     *at = piece.len();
                     break;
                 };
                 *at += found + 1;
-                self.escaped = rest[found] == b'\\';
+                self.escaped = piece[*at - 1] == b'\\';
                 if !self.escaped {
                     self.place = Place::Deep;
                 }
                 continue;
             }
-            let Some(found) = rest.iter().position(|byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']')) else {
+            let Some(found) = piece[*at..].iter().position(|byte| BRACKETS[usize::from(*byte)]) else {
                 *at = piece.len();
                 break;
             };
             *at += found;
-            match rest[found] {
+            match piece[*at] {
                 b'"' => self.place = Place::DeepText,
                 b'{' | b'[' => self.depth += 1,
                 _ if self.depth > self.deepest + 1 => self.depth -= 1,
@@ -204,7 +208,7 @@ impl Members {
         let from = *at;
         if std::mem::take(&mut self.escaped) {
             *at += 1;
-        } else if let Some(found) = memchr::memchr2(b'"', b'\\', &piece[from..]) {
+        } else if let Some(found) = text_end(&piece[from..]) {
             *at = from + found + 1;
             self.escaped = piece[from + found] == b'\\';
             if !self.escaped {
@@ -261,6 +265,17 @@ impl Members {
         None
     }
 }
+
+/// The bytes that change where a scan through a deep value stands.
+static BRACKETS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut at = 0;
+    while at < 5 {
+        table[b"\"{}[]"[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

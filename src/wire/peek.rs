@@ -24,12 +24,12 @@
 mod media;
 mod name;
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::Hasher as _;
 
 use bytes::Bytes;
 
 use crate::base::error::Error;
+use crate::base::hash::QuickHasher;
 
 use super::facts::{Facts, Located, StreamOptions, wrong};
 use super::json::{shown, whole};
@@ -49,8 +49,7 @@ pub fn peek(pieces: &[Bytes]) -> Result<Facts, Error> {
         scan: Scan::new(pieces)?,
         facts: Facts { body_bytes, ..Facts::default() },
         fault: None,
-        seen: Vec::new(),
-        hasher: RandomState::new(),
+        seen: Vec::with_capacity(16),
     };
     peek.object()?;
     match peek.fault {
@@ -64,9 +63,8 @@ struct Peek<'a> {
     facts: Facts,
     /// The first field of a wrong type.
     fault: Option<Error>,
-    /// Hashes of the top-level keys so far.
+    /// Hashes of the top-level keys so far. Who makes two keys collide is told that they stand twice.
     seen: Vec<u64>,
-    hasher: RandomState,
 }
 
 impl Peek<'_> {
@@ -77,7 +75,7 @@ impl Peek<'_> {
             _ => return Err(self.scan.bad("it must be an object in braces")),
         }
         self.scan.enter()?;
-        let (mut first, mut key) = (true, Vec::new());
+        let (mut first, mut key) = (true, Vec::with_capacity(32));
         while self.scan.more(b'}', &mut first)? {
             self.facts.has_members = true;
             key.clear();
@@ -91,7 +89,9 @@ impl Peek<'_> {
 
     /// Refuses a key that was there before: one reader would take the first, another the last.
     fn once(&mut self, key: &str) -> Result<(), Error> {
-        let hash = self.hasher.hash_one(key);
+        let mut hasher = QuickHasher::default();
+        hasher.write(key.as_bytes());
+        let hash = hasher.finish();
         if self.seen.contains(&hash) {
             return Err(self.scan.bad(&format!("the key `{}` stands twice", shown(key))).param(shown(key)));
         }

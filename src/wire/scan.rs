@@ -11,6 +11,7 @@ use memchr::memchr2;
 use crate::base::error::{Code, Error};
 
 use super::cursor::Cursor;
+use super::text::text_end;
 use super::utf8;
 
 /// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
@@ -30,8 +31,10 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// Starts with a look at the whole: it must be UTF-8.
     pub(crate) fn new(pieces: &'a [Bytes]) -> Result<Self, Error> {
-        utf8::check(pieces).map_err(|offset| bad("it is not UTF-8", offset))?;
-        let controls = pieces.iter().any(|piece| has_control(piece));
+        let controls = !pieces.iter().all(|piece| is_plain(piece)) && {
+            utf8::check(pieces).map_err(|offset| bad("it is not UTF-8", offset))?;
+            pieces.iter().any(|piece| has_control(piece))
+        };
         Ok(Self { cursor: Cursor::new(pieces), depth: 0, controls })
     }
 
@@ -84,7 +87,7 @@ impl<'a> Scan<'a> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
-        self.string(sink)?;
+        self.run(text_end, sink)?;
         if self.value()? != b':' {
             return Err(self.bad("the colon behind a key is missing"));
         }
@@ -172,7 +175,17 @@ impl<'a> Scan<'a> {
 
     /// Reads the string that the scanner stands on, and gives its decoded UTF-8 to `sink`, run by run. A run may end
     /// within a character; all of them together are whole.
-    pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
+    pub(crate) fn string(&mut self, sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
+        self.run(|rest| memchr2(b'"', b'\\', rest), sink)
+    }
+
+    /// Reads a string whose runs of plain bytes are found by `end`.
+    #[inline]
+    fn run(
+        &mut self,
+        end: impl Fn(&[u8]) -> Option<usize>,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<Range<usize>, Error> {
         let start = self.offset();
         self.cursor.advance(1);
         loop {
@@ -180,31 +193,45 @@ impl<'a> Scan<'a> {
             if rest.is_empty() {
                 return Err(early());
             }
-            let found = memchr2(b'"', b'\\', rest);
-            let run = &rest[..found.unwrap_or(rest.len())];
-            if self.controls && has_control(run) {
-                let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();
-                return Err(bad("a string holds a bare control character", self.offset() + at));
-            }
-            sink(run);
-            match found {
-                None => self.cursor.advance(run.len()),
-                Some(at) => {
-                    self.cursor.advance(at + 1);
-                    match rest[at] {
-                        b'"' => return Ok(start..self.offset()),
-                        // Nearly every escape is a `\n` or a `\"` in one piece: long prompts are full of them.
-                        _ => match rest.get(at + 1).and_then(|byte| unescaped(*byte)) {
-                            Some(plain) => {
-                                self.cursor.advance(1);
-                                sink(&[plain]);
-                            }
-                            None => sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes()),
-                        },
+            // How far the piece has been read.
+            let mut read = 0;
+            loop {
+                let found = end(&rest[read..]);
+                let run = &rest[read..][..found.unwrap_or(rest.len() - read)];
+                if self.controls && has_control(run) {
+                    self.cursor.advance(read);
+                    return Err(self.bare_control(run));
+                }
+                sink(run);
+                read += run.len();
+                if found.is_none() {
+                    self.cursor.advance(read);
+                    break;
+                }
+                read += 1;
+                if rest[read - 1] == b'"' {
+                    self.cursor.advance(read);
+                    return Ok(start..self.offset());
+                }
+                // Nearly every escape is a `\n` or a `\"` in one piece: long prompts are full of them.
+                match rest.get(read).map(|byte| UNESCAPED[usize::from(*byte)]) {
+                    Some(plain @ 1..) => {
+                        sink(&[plain]);
+                        read += 1;
+                    }
+                    _ => {
+                        self.cursor.advance(read);
+                        sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
+                        break;
                     }
                 }
             }
         }
+    }
+
+    fn bare_control(&self, run: &[u8]) -> Error {
+        let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();
+        bad("a string holds a bare control character", self.offset() + at)
     }
 
     /// Reads what follows a backslash.
@@ -212,7 +239,10 @@ impl<'a> Scan<'a> {
         let start = self.offset() - 1;
         match self.cursor.next().ok_or_else(early)? {
             b'u' => self.unicode(start),
-            byte => unescaped(byte).map(char::from).ok_or_else(|| bad("a string holds an unknown escape", start)),
+            byte => match UNESCAPED[usize::from(byte)] {
+                0 => Err(bad("a string holds an unknown escape", start)),
+                plain => Ok(char::from(plain)),
+            },
         }
     }
 
@@ -266,24 +296,28 @@ fn early() -> Error {
     Error::new(Code::InvalidJson, "The body is not valid JSON: it ended early.")
 }
 
-/// What a backslash and `byte` stand for; `None` where more bytes tell, or nothing does.
-const fn unescaped(byte: u8) -> Option<u8> {
-    match byte {
-        b'"' | b'\\' | b'/' => Some(byte),
-        b'b' => Some(8),
-        b'f' => Some(12),
-        b'n' => Some(b'\n'),
-        b'r' => Some(b'\r'),
-        b't' => Some(b'\t'),
-        _ => None,
+/// What a backslash and a byte stand for; 0 where more bytes tell, or nothing does.
+static UNESCAPED: [u8; 256] = {
+    let mut table = [0; 256];
+    let (from, to) = (b"\"\\/bfnrt", b"\"\\/\x08\x0c\n\r\t");
+    let mut at = 0;
+    while at < from.len() {
+        table[from[at] as usize] = to[at];
+        at += 1;
     }
-}
+    table
+};
 
 const fn is_control(byte: u8) -> bool {
     byte < 0x20
 }
 
-/// Without an early exit, so that it is done in wide steps.
+/// Whether there is nothing but printable ASCII. Without an early exit, so that it is done in wide steps.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |plain, byte| plain & (byte.wrapping_sub(0x20) < 0x60))
+}
+
+/// Without an early exit, too.
 fn has_control(bytes: &[u8]) -> bool {
     bytes.iter().fold(false, |found, byte| found | is_control(*byte))
 }

@@ -16,3 +16,13 @@ impl Deref for Text<'_> {
         &self.0
     }
 }
+
+/// Where a key's run of plain bytes ends: at a quote or a backslash. Most keys are shorter than what it takes to set a
+/// wide search up.
+pub(crate) fn text_end(rest: &[u8]) -> Option<usize> {
+    const SHORT: usize = 16;
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
+    let short = &rest[..rest.len().min(SHORT)];
+    let far = || Some(SHORT + memchr::memchr2(b'"', b'\\', rest.get(SHORT..)?)?);
+    short.iter().position(ends).or_else(far)
+}

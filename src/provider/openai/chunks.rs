@@ -1,6 +1,5 @@
 //! The chunks of a chat stream: which end it, which tell usage, and how much text they bring.
 
-use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +10,7 @@ use crate::wire::sse::SseEvent;
 use crate::wire::vendor_error::is_truthy;
 
 use super::dialect::Dialect;
-use super::stream::{Events, Meaning, says_something, text_len};
+use super::stream::{Events, Meaning, is_one_data_line, members, says_something, text_len};
 use super::usage::Reported;
 use super::{fault, usage};
 
@@ -19,16 +18,9 @@ pub(super) struct Chunks {
     dialect: Dialect,
     /// Whether the caller is to see the usage chunk.
     shows_usage: bool,
-    words: Words,
     finished: bool,
     chunks: u64,
     content_bytes: u64,
-}
-
-/// What is looked for in every event.
-struct Words {
-    telling: [Finder<'static>; 3],
-    texts: [Finder<'static>; 2],
 }
 
 /// The parts of a chunk that matter here.
@@ -52,12 +44,7 @@ struct Choice {
 
 impl Chunks {
     pub(super) fn new(dialect: Dialect, shows_usage: bool) -> Self {
-        let words = Words {
-            telling: ["\"usage\"", "\"finish_reason\"", "\"error\""].map(Finder::new),
-            // `content` and `reasoning_content`; a tool's `arguments`.
-            texts: ["content\":", "\"arguments\":"].map(Finder::new),
-        };
-        Self { dialect, shows_usage, words, finished: false, chunks: 0, content_bytes: 0 }
+        Self { dialect, shows_usage, finished: false, chunks: 0, content_bytes: 0 }
     }
 
     fn read_chunk(&mut self, chunk: &Chunk, data: &[u8], out: &mut Output) -> Meaning {
@@ -78,16 +65,31 @@ impl Chunks {
     }
 }
 
+/// Whether a chunk is worth a parse, and how much text it brings: `content`, `reasoning_content`, a tool's `arguments`.
+fn look(bytes: &[u8]) -> (bool, u64) {
+    let (mut tells, mut content) = (!is_one_data_line(bytes), 0);
+    for (key, value) in members(bytes) {
+        match key.last() {
+            Some(b'e') if key.ends_with(b"\"usage") => tells |= says_something(value),
+            Some(b'n') if key.ends_with(b"\"finish_reason") => tells |= says_something(value),
+            Some(b'r') if key.ends_with(b"\"error") => tells |= says_something(value),
+            Some(b't') if key.ends_with(b"content") => content += text_len(value),
+            Some(b's') if key.ends_with(b"\"arguments") => content += text_len(value),
+            _ => {}
+        }
+    }
+    (tells, content)
+}
+
 impl Events for Chunks {
     fn dialect(&self) -> Dialect {
         self.dialect
     }
 
     fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning {
-        let bytes = event.bytes();
-        let content = text_len(&self.words.texts, bytes);
+        let (tells, content) = look(event.bytes());
         let mut meaning = Meaning::Passes;
-        if says_something(&self.words.telling, bytes) {
+        if tells {
             let data = event.data().unwrap_or_default();
             if let Ok(chunk) = serde_json::from_slice::<Chunk>(&data) {
                 meaning = self.read_chunk(&chunk, &data, out);

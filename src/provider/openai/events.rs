@@ -1,6 +1,5 @@
 //! Streams whose events name their type: responses, transcripts, speech.
 
-use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,20 +13,28 @@ use crate::wire::vendor_error::is_truthy;
 use super::billing::Billing;
 use super::dialect::Dialect;
 use super::fault;
-use super::stream::{Events, Meaning, says_something, text_len};
+use super::stream::{Events, Meaning, is_one_data_line, members, says_something, text_len};
 use super::usage::Reported;
 
 pub(super) struct TypedEvents {
     dialect: Dialect,
     billing: Billing,
-    /// What makes an event worth a parse: usage, an error, the type of one that ends the stream.
-    telling: [Finder<'static>; 6],
-    /// What stands before the text, or the base64 of the sound, that an event brings.
-    texts: [Finder<'static>; 1],
+    /// The key of the text, or of the base64 of the sound, that an event brings.
+    text: &'static [u8],
     finished: bool,
     deltas: u64,
     content_bytes: u64,
 }
+
+/// The types of events that end a stream.
+const ENDS: [&[u8]; 6] = [
+    b"\"error\"",
+    b"\"response.completed\"",
+    b"\"response.incomplete\"",
+    b"\"response.failed\"",
+    b"\"transcript.text.done\"",
+    b"\"speech.audio.done\"",
+];
 
 /// The parts of an event that matter here.
 #[derive(Deserialize)]
@@ -52,24 +59,23 @@ struct Response {
 
 impl TypedEvents {
     pub(super) fn new(dialect: Dialect, endpoint: Endpoint, billing: Billing) -> Self {
-        let telling = [
-            "\"usage\"",
-            "\"error\"",
-            "\"response.completed\"",
-            "\"response.incomplete\"",
-            "\"response.failed\"",
-            if endpoint == Endpoint::Speech { "\"speech.audio.done\"" } else { "\"transcript.text.done\"" },
-        ];
-        let text = if endpoint == Endpoint::Speech { "\"audio\":" } else { "\"delta\":" };
-        Self {
-            dialect,
-            billing,
-            telling: telling.map(Finder::new),
-            texts: [Finder::new(text)],
-            finished: false,
-            deltas: 0,
-            content_bytes: 0,
+        let text: &[u8] = if endpoint == Endpoint::Speech { b"\"audio" } else { b"\"delta" };
+        Self { dialect, billing, text, finished: false, deltas: 0, content_bytes: 0 }
+    }
+
+    /// Whether an event is worth a parse, and how much text it brings.
+    fn look(&self, bytes: &[u8]) -> (bool, u64) {
+        let (mut tells, mut content) = (!is_named_line(bytes), 0);
+        for (key, value) in members(bytes) {
+            if key.ends_with(self.text) {
+                content += text_len(value);
+            } else if key.ends_with(b"\"type") {
+                tells |= ENDS.iter().any(|end| value.starts_with(end));
+            } else if key.ends_with(b"\"usage") || key.ends_with(b"\"error") {
+                tells |= says_something(value);
+            }
         }
+        (tells, content)
     }
 
     fn read_event(&mut self, event: &Event, data: &[u8], out: &mut Output) -> Meaning {
@@ -101,16 +107,21 @@ impl TypedEvents {
     }
 }
 
+/// The common forms of an event: one line of data, with or without a name before it.
+fn is_named_line(bytes: &[u8]) -> bool {
+    let named = bytes.strip_prefix(b"event:").and_then(|rest| Some(&rest[memchr::memchr(b'\n', rest)? + 1..]));
+    is_one_data_line(named.unwrap_or(bytes))
+}
+
 impl Events for TypedEvents {
     fn dialect(&self) -> Dialect {
         self.dialect
     }
 
     fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning {
-        let bytes = event.bytes();
-        let content = text_len(&self.texts, bytes);
+        let (tells, content) = self.look(event.bytes());
         let mut meaning = Meaning::Passes;
-        if says_something(&self.telling, bytes) {
+        if tells {
             let data = event.data().unwrap_or_default();
             if let Ok(event) = serde_json::from_slice(&data) {
                 meaning = self.read_event(&event, &data, out);

@@ -27,6 +27,7 @@ mod plain;
 mod raw;
 mod request;
 mod stream;
+mod tail;
 mod usage;
 mod voice;
 
@@ -40,6 +41,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, response};
 use crate::base::error::{Code, Error};
 use crate::domain::endpoint::Endpoint;
 use crate::http::call::Call;
+use crate::http::headers::answer_headers;
 
 use super::traits::{Decoder, Exchange, Output, Provider, Target};
 
@@ -131,6 +133,11 @@ trait Form: Send + Sync {
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error>;
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error>;
+
+    /// The answer broke off with `error` before anything was written: `Ok` where all that matters had come.
+    fn broken(&mut self, error: Error, _out: &mut Output) -> Result<(), Error> {
+        Err(error)
+    }
 }
 
 /// A successful answer: events, one JSON body, text or sound, as its head says.
@@ -150,6 +157,12 @@ struct Answer {
 impl Answer {
     /// The vendor's content type decides; where it says nothing, what was asked for.
     fn written(&self, content_type: &str) -> Result<Written, Error> {
+        // The two that nearly all answers have, as they are nearly always written.
+        match content_type {
+            "application/json" => return Ok(Written::Json),
+            "text/event-stream" | "text/event-stream; charset=utf-8" => return Ok(Written::Events),
+            _ => {}
+        }
         let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let wrong = |message| Err(Error::provider(Code::ProviderError, message));
         match kind.as_str() {
@@ -163,6 +176,9 @@ impl Answer {
 
     /// The content type that goes out: the vendor's own, where it fits what the answer is.
     fn content_type(&self, written: Written, said: Option<&HeaderValue>) -> HeaderValue {
+        if let Some(json) = said.filter(|said| written == Written::Json && said.as_bytes() == b"application/json") {
+            return json.clone();
+        }
         let text = said.and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
         let (fits, default) = match written {
             Written::Events => (text.starts_with("text/event-stream"), "text/event-stream; charset=utf-8"),
@@ -186,6 +202,9 @@ impl Answer {
                 Box::new(Stream::new(Chunks::new(dialect, self.shows_usage)))
             }
             (Written::Events, endpoint) => Box::new(Stream::new(TypedEvents::new(dialect, endpoint, billing))),
+            (Written::Json, Endpoint::ChatCompletions | Endpoint::Embeddings) if !dialect.nests_usage() => {
+                Box::new(Plain::new(dialect, billing).from_its_end())
+            }
             (Written::Json, _) => Box::new(Plain::new(dialect, billing)),
             (Written::Text, _) => Box::new(Raw::new(billing, true)),
             (Written::Sound, _) => Box::new(Raw::new(billing, false)),
@@ -207,7 +226,7 @@ impl Decoder for Answer {
         if (written, self.endpoint) == (Written::Json, Endpoint::Speech) {
             return Err(Error::provider(Code::ProviderError, "The provider answered without a sound. Try again."));
         }
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, self.content_type(written, content_type))]);
+        let headers = answer_headers(self.content_type(written, content_type));
         self.form = Some(self.read(written));
         Ok(headers)
     }
@@ -218,5 +237,12 @@ impl Decoder for Answer {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
         self.form()?.finish(out)
+    }
+
+    fn stumbled(&mut self, error: Error, out: &mut Output) -> Result<(), Error> {
+        match &mut self.form {
+            Some(form) => form.broken(error, out),
+            None => Err(error),
+        }
     }
 }

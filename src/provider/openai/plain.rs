@@ -6,13 +6,14 @@ use serde_json::Value;
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::provider::traits::Output;
+use crate::wire::lenient::Lenient;
 use crate::wire::members::{Event, Members};
 use crate::wire::vendor_error::is_truthy;
 
 use super::billing::Billing;
 use super::dialect::Dialect;
 use super::images::Counts;
-use super::{Form, fault, usage};
+use super::{Form, fault, tail, usage};
 
 /// So much of an answer is held back until it is plain that it is none of those errors that come as a success.
 const HELD: usize = 4 * 1024;
@@ -37,6 +38,10 @@ pub(super) struct Plain {
     in_data: bool,
     /// Members to put before all others.
     first: Bytes,
+    /// Whether a short answer may be looked at from its end, once it is whole.
+    from_end: bool,
+    /// The first piece of such a one.
+    unread: Option<Bytes>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,7 +69,14 @@ impl Plain {
             images: None,
             in_data: false,
             first: Bytes::new(),
+            from_end: false,
+            unread: None,
         }
+    }
+
+    /// Of a short answer in one piece, reads what stands at its end alone, where that tells enough.
+    pub(super) fn from_its_end(self) -> Self {
+        Self { from_end: true, ..self }
     }
 
     /// For an answer made of pictures, which are counted; `first` are members to put before all others.
@@ -108,12 +120,11 @@ impl Plain {
         }
         bytes.extend_from_slice(tail);
         if let Some(counts) = self.images.as_mut().filter(|_| wanted == Wanted::Usage) {
-            counts.tokens =
-                usage::read_images(&serde_json::from_slice(&bytes).unwrap_or_default()).unwrap_or(counts.tokens);
+            counts.tokens = usage::read_images(&usage::parse(&bytes)).unwrap_or(counts.tokens);
             return Ok(());
         }
         if matches!(wanted, Wanted::Usage | Wanted::ChoiceUsage) {
-            if let Some(used) = self.billing.told(&serde_json::from_slice(&bytes).unwrap_or_default()) {
+            if let Some(used) = self.billing.told(&usage::parse(&bytes)) {
                 self.reported |= wanted == Wanted::Usage;
                 out.report(used);
             }
@@ -180,8 +191,8 @@ impl Plain {
     }
 }
 
-impl Form for Plain {
-    fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
+impl Plain {
+    fn read(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
         let base = self.members.offset();
         let (mut at, mut from) = (0, 0);
         while let Some(event) = self.members.next(&piece, &mut at) {
@@ -210,24 +221,60 @@ impl Form for Plain {
         }
         self.pass(piece, out);
         if self.members.is_closed() {
-            self.release(out);
-            if let Some(counts) = &self.images {
-                out.report(counts.usage());
-            } else if let Some(used) = self.billing.silent().filter(|_| out.usage().is_none()) {
-                out.report(used);
-            }
-            out.complete();
+            self.complete(out);
         }
         Ok(())
     }
 
+    /// All of the answer is there.
+    fn complete(&mut self, out: &mut Output) {
+        self.release(out);
+        if let Some(counts) = &self.images {
+            out.report(counts.usage());
+        } else if let Some(used) = self.billing.silent().filter(|_| out.usage().is_none()) {
+            out.report(used);
+        }
+        out.complete();
+    }
+}
+
+impl Form for Plain {
+    fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
+        if std::mem::take(&mut self.from_end) && piece.len() <= HELD {
+            self.unread = Some(piece);
+            return Ok(());
+        }
+        if let Some(first) = self.unread.take() {
+            self.read(first, out)?;
+        }
+        self.read(piece, out)
+    }
+
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
+        if let Some(whole) = self.unread.take() {
+            let Some(said) = tail::usage(&whole) else {
+                self.read(whole, out)?;
+                return self.finish(out);
+            };
+            if let Some(used) = self.billing.told(&Lenient::Object(said)) {
+                out.report(used);
+            }
+            self.pass(whole, out);
+            self.complete(out);
+        }
         // Nothing has gone out of an answer that broke off while it was held back: it can still fail as a whole.
         if self.held.is_some() && !self.members.is_closed() {
             return Err(unreadable());
         }
         self.release(out);
         Ok(())
+    }
+
+    fn broken(&mut self, error: Error, out: &mut Output) -> Result<(), Error> {
+        if let Some(first) = self.unread.take() {
+            self.read(first, out)?;
+        }
+        if self.members.is_closed() { Ok(()) } else { Err(error) }
     }
 }
 

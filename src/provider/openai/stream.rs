@@ -1,11 +1,10 @@
 //! A stream, passed through: the vendor's bytes go on in slices of the pieces that they came in.
 //!
-//! Each event is searched for a few words and parsed only where one of them says something: usage, a finish, an error.
+//! Each event is searched for a few members and parsed only where one of them says something: usage, a finish, an error.
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memmem::Finder;
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
@@ -109,26 +108,25 @@ impl<E: Events> Form for Stream<E> {
     }
 }
 
-/// Whether one of these words is there, unless as a key whose value is null.
-pub(super) fn says_something(words: &[Finder<'static>], bytes: &[u8]) -> bool {
-    words.iter().any(|word| {
-        word.find_iter(bytes).any(|at| {
-            let rest = bytes[at + word.needle().len()..].trim_ascii_start();
-            rest.strip_prefix(b":").is_none_or(|value| !value.trim_ascii_start().starts_with(b"null"))
-        })
+/// The members of an event's JSON, at whatever depth: all that stands before a key's closing quote, and all that stands
+/// behind its colon. In a text no quote stands bare, so nothing in one looks like a member.
+pub(super) fn members(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    memchr::memchr_iter(b':', bytes).filter_map(|colon| {
+        let key = bytes[..colon].trim_ascii_end().strip_suffix(b"\"")?;
+        Some((key, bytes[colon + 1..].trim_ascii_start()))
     })
 }
 
-/// The length of the texts that stand behind these words, as they are written.
-pub(super) fn text_len(words: &[Finder<'static>], bytes: &[u8]) -> u64 {
-    let text = |rest: &[u8]| {
-        let Some(text) = rest.trim_ascii_start().strip_prefix(b"\"") else { return 0 };
-        let mut quotes = memchr::memchr_iter(b'"', text);
-        quotes.find(|at| !is_escaped(&text[..*at])).unwrap_or(text.len())
-    };
-    let lengths =
-        words.iter().flat_map(|word| word.find_iter(bytes).map(|at| text(&bytes[at + word.needle().len()..])));
-    lengths.sum::<usize>() as u64
+/// Whether a value is there that says something.
+pub(super) fn says_something(value: &[u8]) -> bool {
+    !value.starts_with(b"null")
+}
+
+/// The length of the text that begins here, as it is written; 0 where none does.
+pub(super) fn text_len(value: &[u8]) -> u64 {
+    let Some(text) = value.strip_prefix(b"\"") else { return 0 };
+    let mut quotes = memchr::memchr_iter(b'"', text);
+    quotes.find(|at| !is_escaped(&text[..*at])).unwrap_or(text.len()) as u64
 }
 
 /// Whether what follows these bytes of a string is escaped.
@@ -141,7 +139,7 @@ fn is_done(event: &SseEvent) -> bool {
 }
 
 /// The common form of an event, which has neither name nor id.
-fn is_one_data_line(bytes: &[u8]) -> bool {
+pub(super) fn is_one_data_line(bytes: &[u8]) -> bool {
     bytes.starts_with(b"data:")
         && memchr::memchr2(b'\n', b'\r', bytes)
             .is_none_or(|end| bytes[end..].iter().all(|byte| matches!(byte, b'\n' | b'\r')))

@@ -1,5 +1,6 @@
 //! The ledger in memory.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
@@ -39,7 +40,8 @@ type Place = (Timestamp, u64);
 
 #[derive(Default)]
 struct State {
-    kept: BTreeMap<Place, UsageRecord>,
+    /// Boxed: a tree moves its values about.
+    kept: BTreeMap<Place, Box<UsageRecord>>,
     places: QuickMap<Arc<str>, Place>,
     running: BTreeSet<Place>,
     next: u64,
@@ -75,7 +77,7 @@ impl MemoryLedger {
                 seen += 1;
                 after = *place;
                 if passes(record, filter) {
-                    found.push((*place, record.clone()));
+                    found.push((*place, UsageRecord::clone(record)));
                     if found.len() == limit {
                         break;
                     }
@@ -117,7 +119,12 @@ impl State {
                 self.running.insert(place);
             }
         }
-        self.kept.insert(place, record);
+        match self.kept.entry(place) {
+            Entry::Occupied(mut running) => **running.get_mut() = record,
+            Entry::Vacant(free) => {
+                free.insert(Box::new(record));
+            }
+        }
         while self.kept.len() > keep {
             let Some((place, oldest)) = self.kept.pop_first() else { return };
             self.running.remove(&place);
@@ -127,7 +134,7 @@ impl State {
 
     fn between(&self, span: &Range<Timestamp>) -> impl Iterator<Item = &UsageRecord> {
         let places = (span.start < span.end).then(|| self.kept.range((span.start, 0)..(span.end, 0)));
-        places.into_iter().flatten().map(|(_, record)| record)
+        places.into_iter().flatten().map(|(_, record)| &**record)
     }
 
     /// Adds up what passes `filter`: whole days from the sums, their edges and what runs from the records.
@@ -145,7 +152,7 @@ impl State {
         }
         let (days, edges) = split(span);
         edges.iter().flat_map(|edge| self.between(edge)).filter(|r| r.outcome.is_some()).for_each(&mut add);
-        self.running.iter().filter_map(|place| self.kept.get(place)).for_each(add);
+        self.running.iter().filter_map(|place| self.kept.get(place)).for_each(|record| add(record));
         for (day, line, sum) in self.rollup.days(days.start, days.end) {
             if line.passes(filter) {
                 report.add(day, line, sum);

@@ -1,5 +1,7 @@
 //! Usage as the OpenAI-shaped vendors report it.
 
+pub(super) mod quick;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -48,6 +50,11 @@ struct OutputDetails {
     reasoning_tokens: Count,
     text_tokens: Count,
     audio_tokens: Count,
+}
+
+/// The `usage` value that stands in `bytes`; nothing where they hold no JSON.
+pub(super) fn parse(bytes: &[u8]) -> Lenient<Reported> {
+    quick::read(bytes).map(Lenient::Object).unwrap_or_else(|| serde_json::from_slice(bytes).unwrap_or_default())
 }
 
 /// The first of these places that holds a count above zero.

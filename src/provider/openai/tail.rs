@@ -1,0 +1,117 @@
+//! A whole answer, looked at from its end: `usage` nearly always stands there, and finding it so costs a fraction of
+//! reading all that stands before it.
+//!
+//! In JSON the bytes `"usage"` cannot stand inside a string, whose quotes are escaped. So where they stand, a key or a
+//! short text begins; and where what follows closes just one bracket up to the end of the body, and no bracket before it
+//! was left open, that key is one of the outermost object. Whatever is less plain is left to the reader that goes from the
+//! front.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::{Finder, FinderRev};
+
+use super::usage::{Reported, quick};
+
+static USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new("\"usage\""));
+
+/// What an answer that is an error is told by.
+static FAULTS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| ["\"error\"", "\"base_resp\""].map(Finder::new));
+
+/// The `usage` member of a whole body, where it is plain to see, and plain that the body is no error.
+pub(super) fn usage(body: &[u8]) -> Option<Reported> {
+    if body.trim_ascii_start().first() != Some(&b'{') || FAULTS.iter().any(|fault| fault.find(body).is_some()) {
+        return None;
+    }
+    let at = USAGE.rfind(body).filter(|at| *at > 0 && body[at - 1] != b'\\')?;
+    let value = body[at + "\"usage\"".len()..].trim_ascii_start().strip_prefix(b":")?;
+    let (said, rest) = quick::read_first(value.trim_ascii_start())?;
+    (closes_one(rest) && is_balanced(body)).then_some(said)
+}
+
+/// Whether as many brackets open as close, those in texts included. An answer that broke off within an object which has a
+/// `usage` of its own would otherwise look whole.
+fn is_balanced(body: &[u8]) -> bool {
+    // In steps that cannot overflow a byte, so that it is done in wide ones.
+    let step = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0i8, |sum, byte| sum + i8::from(matches!(byte, b'{' | b'[')) - i8::from(matches!(byte, b'}' | b']')))
+    };
+    body.chunks(127).map(|bytes| i64::from(step(bytes))).sum::<i64>() == 0
+}
+
+/// Whether `rest` closes one bracket more than it opens, with its last byte.
+fn closes_one(rest: &[u8]) -> bool {
+    let (mut depth, mut at) = (1u32, 0);
+    while let Some(byte) = rest.get(at) {
+        at += 1;
+        match byte {
+            b'"' => match text_len(&rest[at..]) {
+                Some(length) => at += length,
+                None => return false,
+            },
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return rest[at..].trim_ascii().is_empty();
+        }
+    }
+    false
+}
+
+/// How long a string is, its closing quote included.
+fn text_len(rest: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', rest.get(at..)?)? + 1;
+        match rest[at - 1] {
+            b'"' => return Some(at),
+            _ => at += 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::lenient::Lenient;
+
+    fn input(body: &str) -> Option<u64> {
+        super::super::usage::read(&Lenient::Object(usage(body.as_bytes())?)).map(|used| used.input_tokens)
+    }
+
+    #[test]
+    fn usage_is_found_wherever_it_stands_among_the_members() {
+        for body in [
+            r#"{"choices":[],"usage":{"prompt_tokens":7}}"#,
+            r#" {"choices":[{"a":{"b":[1]}}], "usage" : {"prompt_tokens":7,"d":null} , "x":"}\"{","y":[{"z":1}]} "#,
+            r#"{"usage":{"prompt_tokens":7},"choices":[{"message":{"content":"say \"usage\": {}"}}]}"#,
+        ] {
+            assert_eq!(input(body), Some(7), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_left_to_the_other_reader() {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            r#"{"usage":null}"#,
+            r#"{"usage":{"prompt_tokens":"7"}}"#,
+            r#"{"choices":[{"usage":{"prompt_tokens":7}}]}"#,
+            r#"{"choices":[{"usage":{"prompt_tokens":7}}"#,
+            r#"{"usage":{"prompt_tokens":7}"#,
+            r#"{"usage":{"prompt_tokens":7}}{"#,
+            r#"{"usage":{"prompt_tokens":7},"x":"}"#,
+            r#"{"error":{"message":"no"},"usage":{"prompt_tokens":7}}"#,
+            r#"{"base_resp":{"status_code":1},"usage":{"prompt_tokens":7}}"#,
+            r#"["usage",{"usage":{"prompt_tokens":7}}]"#,
+            r#"{"say":"usage"}"#,
+        ] {
+            assert_eq!(input(body), None, "{body}");
+        }
+    }
+}
