@@ -235,10 +235,14 @@ impl Meter {
         }
     }
 
-    /// A job completes the record and settles the hold, maybe in another process: what was deferred is dropped.
+    /// Ends a drain whose request has become a job: that completes the record and settles the hold, maybe in another
+    /// process. What was deferred is dropped, and what would be fired later does nothing.
     pub(crate) fn hand_over(&self) {
         let deferred = {
             let mut state = self.state();
+            if state.keeper != Keeper::Drain {
+                return;
+            }
             state.keeper = Keeper::Job;
             std::mem::take(&mut state.deferred)
         };

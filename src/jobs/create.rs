@@ -12,13 +12,14 @@ use crate::base::id::{base62, random};
 use crate::domain::caller::Caller;
 use crate::domain::job::{Ending, Idempotency, Job, JobState};
 use crate::domain::price::Price;
+use crate::domain::record::UsageRecord;
 use crate::domain::video::{Order, VideoRequest};
 use crate::http::body::CallBody;
 use crate::http::call::Call;
 use crate::http::dial::refusal;
 use crate::http::finish::Ended;
 use crate::http::headers::upstream_request_id;
-use crate::http::meter::{Meter, Routed};
+use crate::http::meter::{Booked, Meter, Routed};
 use crate::http::vendor::{never_sent, transport_failure};
 use crate::provider::traits::Target;
 use crate::provider::video::{NewVideo, VideoProvider};
@@ -81,6 +82,28 @@ impl Making {
     }
 }
 
+/// The request whose job is made: its guards wait for that. Dropped before the end, by a host that goes down, it leaves
+/// all to the job that may be stored.
+struct MakingOf(Meter);
+
+impl MakingOf {
+    fn start(meter: Meter) -> Self {
+        meter.drain();
+        Self(meter)
+    }
+
+    /// Unless a job has taken over, the request sees to its own end.
+    fn end(self) {
+        self.0.drained();
+    }
+}
+
+impl Drop for MakingOf {
+    fn drop(&mut self) {
+        self.0.hand_over();
+    }
+}
+
 impl VideoJobs {
     /// Makes the job that `call` asks for, or finds the one that the same idempotency key has made.
     pub(crate) fn create(&self, call: Call, caller: Option<Caller>, meter: Meter, headers: &HeaderMap) -> Creation {
@@ -98,27 +121,25 @@ impl VideoJobs {
             let request = making.codec.create(&making.new_video(&jobs), &making.target)?;
             making.enter(&jobs)?;
             // From here on all goes on without the caller, too.
-            making.meter.drain();
             let (kept, promised) = promise();
-            let maker = jobs.clone();
-            jobs.0.host.spawn(Box::pin(async move { kept.keep(maker.store_and_make(making, request).await) }));
+            let (maker, making_of) = (jobs.clone(), MakingOf::start(making.meter.clone()));
+            jobs.0.host.spawn(Box::pin(async move {
+                let made = maker.store_and_make(making, request).await;
+                making_of.end();
+                kept.keep(made);
+            }));
             promised.await.unwrap_or_else(|| Err(Error::new(Code::InternalError, "The job's maker was stopped.")))
         })
     }
 
     async fn store_and_make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
-        let meter = making.meter.clone();
-        let made = match self.put(&making.job).await {
-            Ok(None) => self.begin(making, request).await,
-            Ok(Some(known)) => {
-                meter.complete();
+        match self.put(&making.job).await? {
+            None => self.begin(making, request).await,
+            Some(known) => {
+                making.meter.complete();
                 Ok(known)
             }
-            Err(error) => Err(error),
-        };
-        // Unless a job has taken over, the request sees to its own end.
-        meter.drained();
-        made
+        }
     }
 
     async fn prepare(&self, call: &Call, caller: &Caller, meter: Meter) -> Result<Making, Error> {
@@ -265,13 +286,23 @@ impl VideoJobs {
         }
     }
 
-    /// Nothing was made, at the vendor's word or ours: there is no job, and the request's record tells why.
+    /// Nothing was made, at the vendor's word or ours: the request ends, and its job is taken back. In this order, so that
+    /// there is a job until nothing is left to settle; the request's guards come to the same end, and change nothing.
     async fn refused(&self, making: Making, error: Error) -> Result<Job, Error> {
         let Making { job, meter, .. } = making;
         meter.fail(&error);
+        meter.status(error.code().status().as_u16());
+        let booked = meter.book(Ended::Whole);
+        // What cannot be written here is written by those guards.
         if let (Some(hold), Some(quota)) = (job.lasting_hold(), self.0.quota.get()) {
-            // While there is a job that could do so if this instance died. What fails is made good by the request's guard.
-            let _ = quota.settle(hold, meter.book(Ended::Whole).amounts()).await;
+            let _ = quota.settle(hold, booked.amounts()).await;
+        }
+        if let Some(record) = meter.running() {
+            let Booked { outcome, usage, estimated, cost } = booked;
+            let took = u64::try_from(self.now().since(record.time).as_millis()).unwrap_or(u64::MAX);
+            let (outcome, latency_ms) = (Some(outcome), Some(took));
+            let ended = UsageRecord { outcome, latency_ms, usage, estimated, cost, held: None, ..record };
+            let _ = self.0.sink.record(ended).await;
         }
         // Left behind, it is found by the driver and ends as unknown.
         let _ = self.0.store.remove(&job.id, job.version).await;

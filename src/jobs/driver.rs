@@ -25,7 +25,7 @@ const AT_ONCE: usize = 256;
 
 /// What one task looks at.
 enum Work {
-    One(Job),
+    One(Box<Job>),
     /// Jobs of one vendor that it tells of in one answer, each with its handle there.
     Many(Arc<Target>, Arc<dyn VideoProvider>, Vec<(Job, Arc<str>)>),
 }
@@ -84,7 +84,7 @@ impl VideoJobs {
 
     async fn work(&self, work: Work) -> StoreResult<()> {
         match work {
-            Work::One(job) => self.follow(job).await,
+            Work::One(job) => self.follow(*job).await,
             Work::Many(target, codec, jobs) => match codec.batch() {
                 Some(batch) => self.follow_many(jobs, &target, &*codec, batch).await,
                 None => Ok(()),
@@ -104,7 +104,7 @@ impl VideoJobs {
                 Some((target, codec, handle, most))
             });
             let Some((target, codec, handle, most)) = group else {
-                ready.push(Work::One(job));
+                ready.push(Work::One(Box::new(job)));
                 continue;
             };
             let name = Arc::clone(&target.provider);
@@ -125,7 +125,7 @@ impl VideoJobs {
 fn alone_if_one(work: Work) -> Work {
     match work {
         Work::Many(target, codec, mut jobs) if jobs.len() == 1 => match jobs.pop() {
-            Some((job, _)) => Work::One(job),
+            Some((job, _)) => Work::One(Box::new(job)),
             None => Work::Many(target, codec, jobs),
         },
         other => other,

@@ -1,5 +1,7 @@
 //! Video jobs from create to downloaded bytes and a verified webhook, through the whole gateway.
 
+#[cfg(feature = "sqlite")]
+mod crash;
 mod life;
 mod money;
 mod readings;

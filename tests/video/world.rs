@@ -14,7 +14,9 @@ use kancy::http::body::CallBody;
 use kancy::jobs::VideoJobs;
 use kancy::store::ledger::RecordFilter;
 use kancy::webhook::Webhooks;
-use kancy::{Clock, Config, Gateway, LimitKey, ManualClock, MintedKey, NewKey, Page, Timestamp, UsageRecord};
+use kancy::{
+    Clock, Config, Gateway, KeyRecord, LimitKey, ManualClock, MintedKey, NewKey, Page, Timestamp, UsageRecord,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -87,7 +89,7 @@ url = "https://receiver.test/hook"
 secret = "SECRET"
 "#;
 
-type Client = tower::util::BoxCloneSyncService<Request<CallBody>, Response<Full<Bytes>>, Infallible>;
+pub type Client = tower::util::BoxCloneSyncService<Request<CallBody>, Response<Full<Bytes>>, Infallible>;
 
 pub struct World {
     pub gateway: Gateway<Client>,
@@ -98,8 +100,8 @@ pub struct World {
     pub stores: Stores,
     config: Config,
     client: Client,
-    key: MintedKey,
-    foreign: MintedKey,
+    key: Arc<MintedKey>,
+    foreign: Arc<MintedKey>,
 }
 
 /// An answer of the gateway.
@@ -148,22 +150,52 @@ fn client(vendors: &Arc<Mutex<Vendors>>) -> Client {
     Client::new(service)
 }
 
+/// What is there whether a gateway runs or not: the time, the vendors, the configuration, and keys.
+pub struct Outside {
+    pub clock: Arc<ManualClock>,
+    pub vendors: Arc<Mutex<Vendors>>,
+    config: String,
+    keys: [(Arc<MintedKey>, KeyRecord); 2],
+}
+
+impl Outside {
+    /// Whatever the closure does to the configuration's text.
+    pub fn with(change: impl FnOnce(String) -> String) -> Self {
+        let keys = ["acme", "rival"].map(|workspace| {
+            let (key, record) = NewKey::new(workspace, "site").unwrap().mint(START);
+            (Arc::new(key), record)
+        });
+        let vendors = Arc::new(Mutex::new(Vendors::default()));
+        let config = change(CONFIG.replace("SECRET", SECRET));
+        Self { clock: Arc::new(ManualClock::at(START)), vendors, config, keys }
+    }
+
+    pub fn client(&self) -> Client {
+        client(&self.vendors)
+    }
+
+    /// A gateway over these stores, which may have been another's before.
+    pub async fn world(&self, stores: Stores, client: Client) -> World {
+        let config = Config::parse(&self.config, |_| None).unwrap();
+        for (key, record) in &self.keys {
+            if stores.key_admin.get(&key.id).await.unwrap().is_none() {
+                stores.key_admin.insert(record.clone()).await.unwrap();
+            }
+        }
+        let clock = Arc::clone(&self.clock);
+        let assembled =
+            config.gateway(stores.clone(), client.clone(), TokioHost, clock.clone() as Arc<dyn Clock>).await;
+        let (builder, jobs, webhooks) = assembled.unwrap();
+        let [key, foreign] = self.keys.each_ref().map(|(key, _)| Arc::clone(key));
+        let vendors = Arc::clone(&self.vendors);
+        World { gateway: builder.build(), jobs, webhooks, clock, vendors, stores, config, client, key, foreign }
+    }
+}
+
 /// Whatever the closure does to the configuration's text.
 pub async fn world_with(change: impl FnOnce(String) -> String) -> World {
-    let text = change(CONFIG.replace("SECRET", SECRET));
-    let config = Config::parse(&text, |_| None).unwrap();
-    let clock = Arc::new(ManualClock::at(START));
-    let stores = Stores::memory(clock.clone());
-    let vendors = Arc::new(Mutex::new(Vendors::default()));
-    let client = client(&vendors);
-    let mint = |workspace: &str| NewKey::new(workspace, "site").unwrap().mint(START);
-    let ((key, record), (foreign, foreign_record)) = (mint("acme"), mint("rival"));
-    for record in [record, foreign_record] {
-        stores.key_admin.insert(record).await.unwrap();
-    }
-    let assembled = config.gateway(stores.clone(), client.clone(), TokioHost, clock.clone() as Arc<dyn Clock>).await;
-    let (builder, jobs, webhooks) = assembled.unwrap();
-    World { gateway: builder.build(), jobs, webhooks, clock, vendors, stores, config, client, key, foreign }
+    let outside = Outside::with(change);
+    outside.world(Stores::memory(outside.clock.clone()), outside.client()).await
 }
 
 pub async fn world() -> World {

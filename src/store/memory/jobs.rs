@@ -328,10 +328,10 @@ impl Outbox for MemoryJobs {
 
     fn drop_endpoint(&self, endpoint_id: &str) -> StoreFuture<StoreResult<()>> {
         let mut state = self.lock();
-        let pending = |d: &&Box<Delivery>| d.state == DeliveryState::Pending && *d.endpoint_id == *endpoint_id;
-        let dropped: Vec<_> = state.outbox.rows.values().filter(pending).cloned().collect();
+        let pending = |d: &&Delivery| d.state == DeliveryState::Pending && *d.endpoint_id == *endpoint_id;
+        let dropped: Vec<_> = state.outbox.rows.values().map(|row| &**row).filter(pending).cloned().collect();
         for delivery in dropped {
-            state.outbox.set(Delivery { state: DeliveryState::Dropped, due_at: None, ..*delivery }, self.keep);
+            state.outbox.set(Delivery { state: DeliveryState::Dropped, due_at: None, ..delivery }, self.keep);
         }
         StoreFuture::ready(Ok(()))
     }
