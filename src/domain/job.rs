@@ -212,8 +212,9 @@ pub struct Job {
     pub hold: Option<Held>,
     pub idempotency: Option<Idempotency>,
     pub videos: Vec<Video>,
-    pub error: Option<JobError>,
-    pub usage: Usage,
+    pub error: Option<Box<JobError>>,
+    /// `None` while it is open.
+    pub usage: Option<Box<Usage>>,
     pub cost: Money,
     /// Its fate at the vendor is not known; usage and cost are by rule.
     pub estimated: bool,
@@ -252,7 +253,7 @@ impl Job {
             idempotency: None,
             videos: Vec::new(),
             error: None,
-            usage: Usage::NONE,
+            usage: None,
             cost: Money::ZERO,
             estimated: false,
             settled: false,
@@ -282,7 +283,8 @@ impl Job {
         }
         let (state, error) = match ending {
             Ending::Completed(videos, told) => {
-                (self.usage, self.estimated) = self.counted(told);
+                let (used, guessed) = self.counted(told);
+                (self.usage, self.estimated) = (Some(Box::new(used)), guessed);
                 (self.videos, self.progress) = (videos, 100);
                 (JobState::Completed, None)
             }
@@ -291,13 +293,13 @@ impl Job {
             Ending::Expired(error) => (JobState::Expired, Some(error)),
             Ending::Unknown(state, error) => {
                 self.estimated = true;
-                self.usage = if charge { self.asked() } else { Usage::NONE };
+                self.usage = charge.then(|| Box::new(self.asked()));
                 (state, Some(error))
             }
         };
         self.cost = self.cost_of_usage();
         self.state = state;
-        self.error = error;
+        self.error = error.map(Box::new);
         self.completed_at = Some(now);
         // Due at once and until it is settled, so that a crash in between loses nothing.
         self.due_at = Some(now);
@@ -329,14 +331,20 @@ impl Job {
 
     /// Tokens that the vendor counts and the operator does not bill by are counted beside what is billed.
     fn cost_of_usage(&self) -> Money {
-        if self.usage == Usage::NONE {
+        let used = self.used();
+        if used == Usage::NONE {
             return Money::ZERO;
         }
-        let no_input = Usage { input_tokens: 0, ..self.usage };
+        let no_input = Usage { input_tokens: 0, ..used };
         let no_tokens = Usage { output_tokens: 0, reasoning_tokens: 0, ..no_input };
         let options = self.order.price_options();
-        let costs = [self.usage, no_input, no_tokens].map(|usage| self.price.cost(&usage, &options));
+        let costs = [used, no_input, no_tokens].map(|usage| self.price.cost(&usage, &options));
         costs.into_iter().flatten().next().unwrap_or_default()
+    }
+
+    /// What it used; nothing while it is open.
+    pub fn used(&self) -> Usage {
+        self.usage.as_deref().copied().unwrap_or_default()
     }
 
     /// Whether it ended without the vendor's word.
@@ -352,7 +360,7 @@ impl Job {
             JobState::Cancelled => Outcome::ClientClosed,
             JobState::Failed | JobState::Expired => Outcome::ProviderFailed,
         };
-        Some(Settlement { outcome, usage: self.usage, estimated: self.estimated, cost: self.cost })
+        Some(Settlement { outcome, usage: self.used(), estimated: self.estimated, cost: self.cost })
     }
 
     /// The settlement is booked: nothing is left to do.

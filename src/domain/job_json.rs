@@ -6,7 +6,7 @@ use super::job::{Job, JobState};
 
 /// The object of `/v1/videos/generations`. `base` is the gateway's public address, where it has one; it stands before the content URL.
 pub fn generation(job: &Job, base: Option<&str>) -> Value {
-    let done = job.state == JobState::Completed;
+    let (done, used) = (job.state == JobState::Completed, job.used());
     let seconds = |at: Option<crate::base::clock::Timestamp>| at.map(|at| at.as_secs());
     let data: Vec<_> = job
         .videos
@@ -21,17 +21,17 @@ pub fn generation(job: &Job, base: Option<&str>) -> Value {
                 "content_type": "video/mp4",
                 "width": video.width,
                 "height": video.height,
-                "duration": job.usage.video_seconds,
+                "duration": used.video_seconds,
                 "expires_at": seconds(video.expires_at),
             })
         })
         .collect();
     let usage = done.then(|| {
         json!({
-            "video_count": job.usage.videos,
-            "video_seconds": job.usage.video_seconds,
+            "video_count": used.videos,
+            "video_seconds": used.video_seconds,
             "resolution": job.order.resolution,
-            "output_tokens": Some(job.usage.output_tokens).filter(|n| *n > 0),
+            "output_tokens": Some(used.output_tokens).filter(|n| *n > 0),
             "provider_units": null,
             "cost": { "amount": job.cost, "currency": "USD" },
         })

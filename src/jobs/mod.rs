@@ -26,6 +26,8 @@
 //! driver) ends the job by compare-and-set; the webhook rows go with that change; then the record is completed and the
 //! hold settled. Until that is noted the job stays due, so that a crash in between is made good by the next who looks.
 //!
+//! Where a vendor tells of many jobs at once ([`Batch`](crate::provider::video::Batch)), the driver asks so.
+//!
 //! # Order
 //! Creation stands where all model requests do: inside Auth, Metering, Inspect and Quota. The record is opened with
 //! status 202 and completed at the job's end; the hold, a concurrency slot with it, is kept until then. Both are the job's

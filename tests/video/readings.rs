@@ -362,3 +362,82 @@ fn each_version_has_its_own_durations() {
         );
     }
 }
+
+/// `value` with each of its parts, itself included, in turn replaced by `junk`, or taken out.
+fn spoilt(value: &Value, junk: &Value) -> Vec<Value> {
+    let mut all = vec![junk.clone()];
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let mut without = members.clone();
+                without.remove(name);
+                all.push(without.into());
+                all.extend(spoilt(member, junk).into_iter().map(|spoilt| {
+                    let mut members = members.clone();
+                    members.insert(name.clone(), spoilt);
+                    members.into()
+                }));
+            }
+        }
+        Value::Array(items) => {
+            all.push(json!([]));
+            for (at, item) in items.iter().enumerate() {
+                all.extend(spoilt(item, junk).into_iter().map(|spoilt| {
+                    let mut items = items.clone();
+                    items[at] = spoilt;
+                    items.into()
+                }));
+            }
+        }
+        _ => {}
+    }
+    all
+}
+
+#[test]
+fn no_answer_ends_a_job_as_done_without_a_film_or_breaks_its_reader() {
+    let minimax = json!({ "task_id": "1", "status": "Success", "file_id": "2", "video_width": 1, "base_resp": { "status_code": 0 } });
+    let minimax2 = json!({ "task": { "id": "t", "status": "succeeded", "content": { "url": "https://x/y" }, "duration": 5,
+        "usage": { "total_seconds": 5 } } });
+    let ark = json!({ "id": "c", "status": "succeeded", "content": { "video_url": "https://x/y" }, "duration": 5,
+        "usage": { "completion_tokens": 9 } });
+    let kling = json!({ "code": 0, "message": "m", "data": { "task_id": "k", "task_status": "succeed",
+        "task_result": { "videos": [{ "id": "v", "url": "https://x/y" }] } } });
+    let veo = json!({ "name": "o", "done": true, "response": { "generateVideoResponse": {
+        "generatedSamples": [{ "video": { "uri": "https://x/y" } }] } } });
+    let omni = json!({ "id": "i", "status": "completed", "steps": [{ "type": "model_output", "content": [
+        { "type": "video", "uri": "https://x/y" }] }], "usage": { "total_output_tokens": 3 } });
+    let bodies: [(&dyn VideoProvider, Value); 6] = [
+        (&MiniMaxVideo, minimax),
+        (&MiniMaxVideo, minimax2),
+        (&ArkVideo, ark),
+        (&KlingVideo, kling),
+        (&VeoVideo, veo),
+        (&VeoVideo, omni),
+    ];
+    let junk = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1e300),
+        json!("\u{0}\u{1f4a5}/../"),
+        json!([[]]),
+        json!({ "a": {} }),
+    ];
+    for (codec, good) in &bodies {
+        assert!(polled(*codec, 200, good).starts_with("completed"), "{good}");
+        for body in junk.iter().flat_map(|junk| spoilt(good, junk)) {
+            for status in [200, 400, 500] {
+                let answer = answer(status, &body);
+                if let Ok(Seen::Completed(videos, _)) = codec.polled(0, &answer, START) {
+                    assert!(!videos.is_empty() && videos.iter().all(|video| !video.source.is_empty()), "{body}");
+                }
+                let _ = (created(*codec, "m", status, &body), codec.link(&answer), codec.cancelled(&answer));
+                if let Some(batch) = codec.batch() {
+                    let told = batch.read(&["c", "d"], &answer, START);
+                    assert!(told.is_err() || told.is_ok_and(|told| told.len() == 2));
+                }
+            }
+        }
+    }
+}

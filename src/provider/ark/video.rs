@@ -31,8 +31,8 @@ pub struct ArkVideo;
 /// How long a video's link lives; Ark does not refresh it.
 const LINK_LIVES: Duration = Duration::from_secs(24 * 3_600);
 
-/// The shortest expiry that a task may be given, in seconds.
-const SHORTEST_EXPIRY: u64 = 3_600;
+/// The shortest and the longest expiry that a task may be given, in seconds.
+const EXPIRY: (u64, u64) = (3_600, 259_200);
 
 const SEEDANCE_1_5: Abilities = Abilities {
     durations: &[4, 5, 6, 7, 8, 9, 10, 11, 12],
@@ -101,7 +101,7 @@ impl VideoProvider for ArkVideo {
             "duration": order.duration,
             "ratio": order.aspect_ratio.as_deref().unwrap_or("adaptive"),
             "watermark": asked.watermark.unwrap_or(false),
-            "execution_expires_after": left.max(SHORTEST_EXPIRY),
+            "execution_expires_after": left.clamp(EXPIRY.0, EXPIRY.1),
         });
         let optional = [
             // The vendor's own default has changed between models: said outright where there is a choice.
