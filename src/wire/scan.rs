@@ -6,12 +6,11 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use memchr::memchr2;
 
 use crate::base::error::{Code, Error};
 
 use super::cursor::Cursor;
-use super::text::text_end;
+use super::marks::Marks;
 use super::utf8;
 
 /// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
@@ -87,7 +86,7 @@ impl<'a> Scan<'a> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
-        self.run(text_end, sink)?;
+        self.string(sink)?;
         if self.value()? != b':' {
             return Err(self.bad("the colon behind a key is missing"));
         }
@@ -175,17 +174,8 @@ impl<'a> Scan<'a> {
 
     /// Reads the string that the scanner stands on, and gives its decoded UTF-8 to `sink`, run by run. A run may end
     /// within a character; all of them together are whole.
-    pub(crate) fn string(&mut self, sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
-        self.run(|rest| memchr2(b'"', b'\\', rest), sink)
-    }
-
-    /// Reads a string whose runs of plain bytes are found by `end`.
     #[inline]
-    fn run(
-        &mut self,
-        end: impl Fn(&[u8]) -> Option<usize>,
-        mut sink: impl FnMut(&[u8]),
-    ) -> Result<Range<usize>, Error> {
+    pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
         let start = self.offset();
         self.cursor.advance(1);
         loop {
@@ -193,27 +183,27 @@ impl<'a> Scan<'a> {
             if rest.is_empty() {
                 return Err(early());
             }
+            let mut marks = Marks::new(rest);
             // How far the piece has been read.
             let mut read = 0;
             loop {
-                let found = end(&rest[read..]);
-                let run = &rest[read..][..found.unwrap_or(rest.len() - read)];
+                let found = marks.next(read);
+                let run = &rest[read..found.unwrap_or(rest.len())];
                 if self.controls && has_control(run) {
                     self.cursor.advance(read);
                     return Err(self.bare_control(run));
                 }
                 sink(run);
-                read += run.len();
-                if found.is_none() {
-                    self.cursor.advance(read);
+                let Some(mark) = found else {
+                    self.cursor.advance(rest.len());
                     break;
-                }
-                read += 1;
-                if rest[read - 1] == b'"' {
+                };
+                read = mark + 1;
+                if rest[mark] == b'"' {
                     self.cursor.advance(read);
                     return Ok(start..self.offset());
                 }
-                // Nearly every escape is a `\n` or a `\"` in one piece: long prompts are full of them.
+                // Nearly every escape is a `\n` or a `\"` in one piece.
                 match rest.get(read).map(|byte| UNESCAPED[usize::from(*byte)]) {
                     Some(plain @ 1..) => {
                         sink(&[plain]);
