@@ -45,9 +45,9 @@
 //! |---|---|---|
 //! | `client` | [`HyperClient`] | tokio, hyper, hyper-util, hyper-rustls, rustls (ring), webpki-roots |
 //! | `config` | [`Config`], the TOML file of the gateway | toml |
-//! | `postgres` | [`PostgresStore`]: keys, limits, ledger and counters that many instances share; [`Guarded`] | tokio, tokio-postgres, deadpool-postgres |
+//! | `postgres` | [`PostgresStore`]: keys, limits, ledger, counters, video jobs and webhooks that many instances share; [`Guarded`] | tokio, tokio-postgres, deadpool-postgres |
 //! | `redis` | [`RedisQuota`]: counters that many instances share; [`Guarded`] | tokio, redis |
-//! | `sqlite` | [`SqliteStore`]: keys, limits, ledger in one file | rusqlite with SQLite's C source |
+//! | `sqlite` | [`SqliteStore`]: keys, limits, ledger, video jobs and webhooks in one file | rusqlite with SQLite's C source |
 //! | `testing` | `store::contract` | |
 //! | `tracing` | events for operators, under the target `kancy` | tracing |
 //! | `full` | all of these | |

@@ -241,6 +241,12 @@ async fn a_jobs_hold_that_nobody_looks_at_any_more_is_posted() {
     assert_eq!(counts(&store, &limits[1]).await, (0, 0));
     store.settle(hold, Some(spend(1))).await.unwrap();
     assert_eq!(counts(&store, &limits[0]).await, (30, 0), "it has had its end");
+    let unkept = Reservation { lasting: true, ..request(spend(30), &limits) };
+    let Decision::Admitted { grant, .. } = store.reserve(unkept).await.unwrap() else { panic!("it fits") };
+    let id = grant.hold().cloned().unwrap().id;
+    assert_eq!(counts(&store, &limits[0]).await, (30, 30));
+    command(&server, &["ZADD", "{kancy:acme}:leases", "XX", "0", &id]).await;
+    assert_eq!(counts(&store, &limits[0]).await, (30, 0), "without a job it is void");
 }
 
 #[tokio::test]

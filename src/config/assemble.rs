@@ -133,7 +133,7 @@ impl Stores {
     pub fn postgres(store: PostgresStore) -> Self {
         let store = Arc::new(store);
         Self {
-            keys: store.clone(),
+            keys: Arc::new(Guarded::new(store.clone())),
             key_admin: store.clone(),
             limits: store.clone(),
             quota: Arc::new(Guarded::new(store.clone())),

@@ -95,6 +95,12 @@ pub struct UsageRecord {
 }
 
 impl UsageRecord {
+    /// Whether a vendor may have billed for it. Such a record is never turned away: its request was opened first, so there
+    /// are no more of them than that.
+    pub fn may_be_billed(&self) -> bool {
+        self.outcome.is_some() && (self.cost != Money::ZERO || self.usage != Usage::NONE)
+    }
+
     /// What the record counts against limits: nothing when it was refused or never admitted, its hold while it runs.
     pub fn amounts(&self) -> Amounts {
         match (self.outcome, self.held) {

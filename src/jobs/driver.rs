@@ -67,7 +67,7 @@ impl VideoJobs {
     async fn take_due(&self, limit: usize) -> StoreResult<Vec<Job>> {
         let now = self.now();
         let due = self.0.store.due(now, now.plus(LEASE), limit).await?;
-        self.keep(&due).await;
+        self.keep_open(&due).await;
         Ok(due)
     }
 

@@ -44,6 +44,7 @@ mod content;
 mod create;
 mod driver;
 mod follow;
+mod making;
 mod promise;
 mod request;
 mod resume;

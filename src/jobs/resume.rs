@@ -23,7 +23,7 @@ impl VideoJobs {
         let mut page = Page { after: None, limit: AT_A_TIME };
         loop {
             let found = self.0.store.unsettled(page.clone()).await?;
-            self.keep(&found.items).await;
+            self.keep_open(&found.items).await;
             for job in found.items {
                 // Never held again: a counter that starts from the ledger may find its record there.
                 if job.state.is_terminal() {
@@ -42,15 +42,18 @@ impl VideoJobs {
     }
 
     /// Keeps what open jobs hold. A store that fails is asked again when they are looked at next.
-    pub(super) async fn keep(&self, jobs: &[Job]) {
-        let Some(quota) = self.0.quota.get() else { return };
+    pub(super) async fn keep_open(&self, jobs: &[Job]) {
+        if let Err(error) = self.keep(jobs).await {
+            log::store_failed("the holds of video jobs are not kept", &error);
+        }
+    }
+
+    pub(super) async fn keep(&self, jobs: &[Job]) -> StoreResult<()> {
         let open = jobs.iter().filter(|job| !job.state.is_terminal());
         let holds: Vec<_> = open.filter_map(Job::lasting_hold).collect();
-        if holds.is_empty() {
-            return;
-        }
-        if let Err(error) = quota.keep(holds, KEPT).await {
-            log::store_failed("the holds of video jobs are not kept", &error);
+        match self.0.quota.get() {
+            Some(quota) if !holds.is_empty() => quota.keep(holds, KEPT).await,
+            _ => Ok(()),
         }
     }
 }

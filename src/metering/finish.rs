@@ -20,6 +20,7 @@ use crate::domain::usage::Usage;
 use crate::http::finish::{Ended, Finish};
 use crate::http::headers::set_request_id;
 use crate::http::meter::{Journal, Journaled, Learnt, Meter};
+use crate::store::error::StoreResult;
 
 use super::layer::Settings;
 
@@ -96,13 +97,19 @@ impl Entry {
 
     /// Hands the record over; what comes back is ready when it is durable.
     fn commit(&self, meter: &Meter, ended: Ended) -> Option<StoreFuture<()>> {
-        let commit = self.settings.sink.record(self.ended(meter, ended)).now().err()?;
-        // The answer goes out whether the commit succeeds or not: the sink has the record, and tries again on its own.
-        Some(StoreFuture::new(async move {
-            if let Err(error) = commit.await {
-                log::store_failed("a usage record is not durable yet", &error);
+        let told = |committed: StoreResult<()>| {
+            if let Err(error) = committed {
+                log::store_failed("a usage record is not durable", &error);
             }
-        }))
+        };
+        // The answer goes out whether the commit succeeds or not: the sink has the record, and tries again on its own.
+        match self.settings.sink.record(self.ended(meter, ended)).now() {
+            Ok(committed) => {
+                told(committed);
+                None
+            }
+            Err(committing) => Some(StoreFuture::new(async move { told(committing.await) })),
+        }
     }
 
     fn millis_to(&self, at: Timestamp) -> u64 {

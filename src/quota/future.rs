@@ -18,11 +18,10 @@ use crate::http::finish::{Ended, Once};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 use crate::store::error::StoreResult;
-use crate::store::grant::Grant;
 use crate::store::quota::{Decision, Headroom};
 
 use super::body::{QuotaBody, Settle};
-use super::layer::{Asked, QuotaLayer};
+use super::layer::{Asked, Later, QuotaLayer};
 use super::refusal::set_headroom;
 
 pin_project! {
@@ -60,7 +59,7 @@ pin_project! {
 struct Waiting<S, A> {
     meter: Meter,
     hold: Amounts,
-    all_open: bool,
+    later: Option<Later>,
     reply: ReplyTo,
     inner: S,
     request: Request<A>,
@@ -91,8 +90,8 @@ where
 
     /// Goes on at once where the store has answered already.
     pub(super) fn asking(asked: Asked, reply: ReplyTo, inner: S, request: Request<A>) -> Self {
-        let Asked { meter, hold, all_open, decision } = asked;
-        let waiting = Waiting { meter, hold, all_open, reply, inner, request };
+        let Asked { meter, hold, later, decision } = asked;
+        let waiting = Waiting { meter, hold, later, reply, inner, request };
         let state = match decision.now() {
             Ok(answer) => waiting.go_on(answer),
             Err(decision) => State::Asking { decision, waiting: Some(Box::new(waiting)) },
@@ -117,16 +116,16 @@ where
     S: Service<Request<A>>,
 {
     fn go_on(mut self, answer: StoreResult<Decision>) -> State<S, A, S::Future> {
-        let admission = match QuotaLayer::decide(answer, &self.hold, self.all_open) {
+        let admission = match QuotaLayer::decide(answer, self.hold, self.later.take()) {
             Ok(admission) => admission,
             Err((error, headroom)) => return State::refused(&self.meter, self.reply, error, headroom),
         };
         // The one place where a hold becomes known to whoever keeps books: before the inner service is called.
         self.meter.hold(self.hold);
-        if let Some(hold) = admission.grant.as_ref().and_then(Grant::hold) {
+        if let Some(hold) = admission.grant.hold() {
             self.meter.may_last(hold.clone());
         }
-        let once = admission.grant.map(|grant| Once::new(Settle::new(self.meter.clone(), grant)));
+        let once = Some(Once::new(Settle::new(self.meter.clone(), admission.grant)));
         let future = self.inner.call(self.request);
         let governed = Some((self.meter, self.reply));
         State::Running { future, running: Running { once, governed, headroom: admission.headroom } }

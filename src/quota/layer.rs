@@ -17,7 +17,7 @@ use crate::domain::limit_book::LimitBook;
 use crate::http::call::Call;
 use crate::http::meter::{Abandoned, Meter};
 use crate::store::error::{StoreError, StoreResult};
-use crate::store::grant::Grant;
+use crate::store::grant::{Grant, Ticket};
 use crate::store::quota::{Decision, Headroom, QuotaStore, Reservation};
 
 use super::hold::{self, Hold};
@@ -37,15 +37,28 @@ pub struct QuotaLayer {
 pub(super) struct Asked {
     pub(super) meter: Meter,
     pub(super) hold: Amounts,
-    /// Whether every limit lets requests pass while the store cannot be reached.
-    pub(super) all_open: bool,
+    /// Where every limit lets requests pass while the store cannot be reached: how they are counted later.
+    pub(super) later: Option<Later>,
     pub(super) decision: StoreFuture<StoreResult<Decision>>,
+}
+
+/// Has a request that the store could not be asked about counted once it is over.
+pub(super) struct Later {
+    store: Arc<dyn QuotaStore>,
+    limits: Vec<Arc<Limit>>,
+}
+
+impl Ticket for Later {
+    fn settle(self: Box<Self>, used: Option<Amounts>) {
+        if used.is_some() {
+            self.store.missed(&self.limits);
+        }
+    }
 }
 
 /// How a request may go on.
 pub(super) struct Admission {
-    /// `None` while the store cannot be reached and all limits are open.
-    pub(super) grant: Option<Grant>,
+    pub(super) grant: Grant,
     pub(super) headroom: Vec<Headroom>,
 }
 
@@ -99,18 +112,23 @@ impl QuotaLayer {
         }
         let hold = hold.amounts;
         let all_open = limits.iter().all(|limit| self.is_open(limit));
+        let later = all_open.then(|| Later { store: Arc::clone(&self.store), limits: limits.clone() });
         let lasting = extensions.get::<Call>().is_some_and(|call| call.endpoint().makes_job());
         let reservation = Reservation { caller, modality, model, hold, limits, lasting, now: self.clock.now() };
-        Ok(Asked { meter, hold, all_open, decision: self.store.reserve(reservation) })
+        Ok(Asked { meter, hold, later, decision: self.store.reserve(reservation) })
     }
 
     /// What the store's answer means for the request.
-    pub(super) fn decide(answer: StoreResult<Decision>, hold: &Amounts, all_open: bool) -> Result<Admission, Refused> {
-        match answer {
-            Ok(Decision::Admitted { grant, headroom }) => Ok(Admission { grant: Some(grant), headroom }),
-            Ok(Decision::Refused(refused)) => Err((refusal::error(&refused, hold), refused.headroom)),
-            Err(_) if all_open => Ok(Admission { grant: None, headroom: Vec::new() }),
-            Err(error) => Err((unavailable(&error), Vec::new())),
+    pub(super) fn decide(
+        answer: StoreResult<Decision>,
+        hold: Amounts,
+        later: Option<Later>,
+    ) -> Result<Admission, Refused> {
+        match (answer, later) {
+            (Ok(Decision::Admitted { grant, headroom }), _) => Ok(Admission { grant, headroom }),
+            (Ok(Decision::Refused(refused)), _) => Err((refusal::error(&refused, &hold), refused.headroom)),
+            (Err(_), Some(later)) => Ok(Admission { grant: Grant::new(hold, later), headroom: Vec::new() }),
+            (Err(error), None) => Err((unavailable(&error), Vec::new())),
         }
     }
 

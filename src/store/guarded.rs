@@ -1,8 +1,8 @@
-//! A guard before a quota store that is reached over a network.
+//! A guard before a store that every request asks, and that is reached over a network: keys, quota counters.
 //!
 //! A store that hangs would make every request hang with it. [`Guarded`] gives a call 100 ms; after five failures in a row
 //! it does not ask at all for five seconds, then lets one call through to see. What happens to requests meanwhile is the
-//! quota layer's affair: each limit's `on_store_failure`.
+//! layers' affair: keys that were seen lately stay known, and each limit has its `on_store_failure`.
 //!
 //! ```
 //! use kancy::store::guarded::Guarded;
@@ -23,41 +23,41 @@ use tokio::time::{Instant, timeout};
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
 use crate::domain::hold::LastingHold;
+use crate::domain::key::{KeyId, KeyRecord};
 use crate::domain::limit::{Amounts, Limit};
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
+use super::keys::KeyStore;
 use super::quota::{Decision, LimitState, QuotaStore, Reservation};
 
 const TIMEOUT: Duration = Duration::from_millis(100);
 const FAILURES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A [`QuotaStore`] that answers within 100 ms, be it with an error.
+/// A [`QuotaStore`] or [`KeyStore`] that answers within 100 ms, be it with an error.
 #[derive(Debug)]
-pub struct Guarded<Q> {
-    inner: Q,
+pub struct Guarded<S> {
+    inner: S,
     breaker: Arc<Breaker>,
 }
 
-impl<Q: QuotaStore> Guarded<Q> {
+impl<S> Guarded<S> {
     /// Guards `inner`.
-    pub fn new(inner: Q) -> Self {
+    pub fn new(inner: S) -> Self {
         Self { inner, breaker: Arc::default() }
     }
 
     /// The guarded store.
-    pub fn get_ref(&self) -> &Q {
+    pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
     fn guard<T: Send + Unpin + 'static>(
         &self,
-        call: impl FnOnce(&Q) -> StoreFuture<StoreResult<T>>,
+        call: impl FnOnce(&S) -> StoreFuture<StoreResult<T>>,
     ) -> StoreFuture<StoreResult<T>> {
         if !self.breaker.lets_through(Instant::now()) {
-            return StoreFuture::ready(Err(StoreError::unavailable(
-                "the quota store is not asked: it failed just now",
-            )));
+            return StoreFuture::ready(Err(StoreError::unavailable("the store is not asked: it failed just now")));
         }
         let attempt = Attempt(Arc::clone(&self.breaker));
         match call(&self.inner).now() {
@@ -66,7 +66,7 @@ impl<Q: QuotaStore> Guarded<Q> {
                 StoreFuture::ready(answer)
             }
             Err(waiting) => StoreFuture::new(async move {
-                let late = |_| Err(StoreError::unavailable("the quota store did not answer in time"));
+                let late = |_| Err(StoreError::unavailable("the store did not answer in time"));
                 let answer = timeout(TIMEOUT, waiting).await.unwrap_or_else(late);
                 attempt.note(&answer);
                 answer
@@ -90,6 +90,24 @@ impl<Q: QuotaStore> QuotaStore for Guarded<Q> {
 
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         self.guard(|inner| inner.state(limits, now))
+    }
+
+    fn missed(&self, limits: &[Arc<Limit>]) {
+        self.inner.missed(limits);
+    }
+}
+
+impl<K: KeyStore> KeyStore for Guarded<K> {
+    fn lookup(&self, id: &KeyId) -> StoreFuture<StoreResult<Option<Arc<KeyRecord>>>> {
+        self.guard(|inner| inner.lookup(id))
+    }
+
+    fn epoch(&self) -> u64 {
+        self.inner.epoch()
+    }
+
+    fn touch(&self, id: &KeyId, at: Timestamp) {
+        self.inner.touch(id, at);
     }
 }
 

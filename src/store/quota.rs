@@ -14,8 +14,9 @@ use crate::domain::modality::Modality;
 use super::error::StoreResult;
 use super::grant::Grant;
 
-/// How long a lasting hold lives that nobody has [kept](QuotaStore::keep) yet: its instance died before there was a job.
-pub const UNKEPT: Duration = Duration::from_secs(600);
+/// How long a lasting hold lives that nobody has [kept](QuotaStore::keep) yet: its instance died before there was a job,
+/// or at least before its vendor was called. Longer than it takes until a job whose making was cut is found.
+pub const UNKEPT: Duration = Duration::from_secs(180);
 
 /// A request that asks to be admitted.
 #[derive(Clone, Debug)]
@@ -121,7 +122,7 @@ pub trait QuotaStore: fmt::Debug + Send + Sync + 'static {
     fn reserve(&self, reservation: Reservation) -> StoreFuture<StoreResult<Decision>>;
 
     /// Keeps lasting holds open for `lease` from now, whichever instance has placed them; a store that shares its counters
-    /// posts one that is not kept any more at its amounts. Where the store has forgotten one, it is placed again, whether
+    /// posts one that is not kept any more at its amounts, and voids one that never was within [`UNKEPT`]. Where the store has forgotten one, it is placed again, whether
     /// it fits or not. One that is settled stays so.
     fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>>;
 
@@ -131,6 +132,11 @@ pub trait QuotaStore: fmt::Debug + Send + Sync + 'static {
 
     /// The state of these limits at `now`.
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>>;
+
+    /// A request under these limits was admitted while the store could not be reached, and is over: what it used stands in
+    /// the ledger alone, from which their counters are to be brought up before they are asked again. Must not block or
+    /// fail. Stores that can always be reached have nothing to do.
+    fn missed(&self, _limits: &[Arc<Limit>]) {}
 }
 
 impl<T: QuotaStore + ?Sized> QuotaStore for Arc<T> {
@@ -148,5 +154,9 @@ impl<T: QuotaStore + ?Sized> QuotaStore for Arc<T> {
 
     fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         (**self).state(limits, now)
+    }
+
+    fn missed(&self, limits: &[Arc<Limit>]) {
+        (**self).missed(limits);
     }
 }

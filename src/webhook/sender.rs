@@ -33,6 +33,8 @@ use super::announce::Event;
 const BATCH: usize = 64;
 /// Attempts at one endpoint at a time: a slow receiver must not hold up the others.
 const AT_ONE_ENDPOINT: usize = 8;
+/// How often a delivery looks whether it is its endpoint's turn.
+const TURN: Duration = Duration::from_millis(50);
 /// How much of a receiver's answer is read, in bytes.
 const ANSWER: usize = 64 * 1024;
 /// How often the outbox is looked at.
@@ -172,7 +174,7 @@ impl Webhooks {
 
     /// One attempt. Whatever goes wrong in it is noted on the delivery, or left to the end of its lease.
     async fn attempt(&self, delivery: Delivery) {
-        let Some(_turn) = Turn::take(&self.0, &delivery.endpoint_id) else { return };
+        let Some(_turn) = self.turn(&delivery).await else { return };
         let Ok(all) = self.0.endpoints.all().await else { return };
         let found = all.into_iter().find(|(endpoint, _)| endpoint.id == delivery.endpoint_id && !endpoint.disabled);
         let tried = Delivery { attempts: delivery.attempts + 1, due_at: None, ..delivery };
@@ -182,6 +184,19 @@ impl Webhooks {
         };
         // Not noted, it is sent again when its lease ends: at least once is what is promised.
         let _ = self.0.outbox.attempted(after).await;
+    }
+
+    /// Waits for one of its endpoint's turns, as long as the lease leaves time for the attempt itself.
+    async fn turn(&self, delivery: &Delivery) -> Option<Turn<'_>> {
+        loop {
+            if let Some(turn) = Turn::take(&self.0, &delivery.endpoint_id) {
+                return Some(turn);
+            }
+            if delivery.due_at.is_none_or(|until| self.0.clock.now().plus(self.0.timeout) >= until) {
+                return None;
+            }
+            self.0.host.sleep(TURN).await;
+        }
     }
 
     async fn try_once(&self, endpoint: Endpoint, secrets: Vec<Secret>, tried: Delivery) -> Delivery {

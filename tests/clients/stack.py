@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 
-import vendors_video
+import vendors_films
 from vendor import Vendor
 from vendors_abroad import Anthropic, Gemini
 from vendors_voice import MiniMax
@@ -104,9 +104,9 @@ def main() -> int:
         keys[name] = re.search(r"^key: (\S+)$", minted, re.M).group(1)
     home = tempfile.mkdtemp()
     path = os.path.join(home, "kancy.toml")
-    films, hooks = vendors_video.start()
+    films, hooks = vendors_films.start()
     with open(path, "w") as file:
-        file.write(config(*vendors, keys) + vendors_video.config(films, hooks, HOOKS))
+        file.write(config(*vendors, keys) + vendors_films.config(films, hooks, HOOKS))
     program = subprocess.Popen([gateway, "--config", path, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
     base = None
     for line in program.stdout:

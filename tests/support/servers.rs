@@ -15,6 +15,14 @@ pub struct Server {
     pub url: String,
 }
 
+impl Server {
+    /// What it has written to its log so far.
+    #[allow(dead_code, reason = "for some tests alone")]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // SIGINT: PostgreSQL closes its sessions and takes its children with it.
@@ -97,6 +105,7 @@ pub fn postgres() -> Option<Server> {
         .arg(&dir)
         .arg("-D")
         .arg(&data)
+        .stderr(fs::File::create(dir.join("log")).unwrap())
         .spawn()
         .unwrap();
     let url = format!("postgres://kancy@127.0.0.1:{port}/postgres?sslmode=disable");

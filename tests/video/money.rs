@@ -166,7 +166,8 @@ async fn a_lost_create_is_never_repeated_and_goes_by_the_operators_rule() {
         assert_eq!((again.status, &again.json()["status"]), (202, &json!("failed")));
         assert_eq!(world.vendors.lock().unwrap().made().len(), 1);
         let record = &world.records().await[0];
-        assert_eq!((record.outcome, record.estimated), (Some(Outcome::ProviderFailed), true));
+        assert_eq!((record.outcome, record.status), (Some(Outcome::ProviderFailed), Some(500)));
+        assert!(record.estimated);
         assert_eq!(record.cost, cost.parse().unwrap(), "{rule}");
         assert_eq!(world.counted().await.0, 0);
     }

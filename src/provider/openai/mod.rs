@@ -203,7 +203,7 @@ impl Answer {
             }
             (Written::Events, endpoint) => Box::new(Stream::new(TypedEvents::new(dialect, endpoint, billing))),
             (Written::Json, Endpoint::ChatCompletions | Endpoint::Embeddings) if !dialect.nests_usage() => {
-                Box::new(Plain::new(dialect, billing).from_its_end())
+                Box::new(Plain::new(dialect, billing).by_its_end())
             }
             (Written::Json, _) => Box::new(Plain::new(dialect, billing)),
             (Written::Text, _) => Box::new(Raw::new(billing, true)),

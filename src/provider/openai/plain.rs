@@ -75,7 +75,7 @@ impl Plain {
     }
 
     /// Of a short answer in one piece, reads what stands at its end alone, where that tells enough.
-    pub(super) fn from_its_end(self) -> Self {
+    pub(super) fn by_its_end(self) -> Self {
         Self { from_end: true, ..self }
     }
 

@@ -179,8 +179,10 @@ async fn a_taken_slot_says_come_again_in_a_second_without_a_promise() {
     assert_eq!(send(&stage.layer, post()).await.0, 200);
 }
 
-#[derive(Debug)]
-struct Broken;
+#[derive(Clone, Debug, Default)]
+struct Broken {
+    missed: Arc<AtomicUsize>,
+}
 
 impl QuotaStore for Broken {
     fn reserve(&self, _: Reservation) -> StoreFuture<StoreResult<Decision>> {
@@ -197,6 +199,10 @@ impl QuotaStore for Broken {
 
     fn state(&self, _: Vec<Arc<Limit>>, _: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
         StoreFuture::ready(Err(StoreError::unavailable("down")))
+    }
+
+    fn missed(&self, limits: &[Arc<Limit>]) {
+        self.missed.fetch_add(limits.len(), Ordering::Relaxed);
     }
 }
 
@@ -221,7 +227,7 @@ async fn a_store_that_cannot_be_reached_closes_what_is_closed_and_spend_and_tota
         (vec![], Closed, 200),
     ] {
         let book = Arc::new(LimitBook::new(limits.clone()).unwrap());
-        let layer = QuotaLayer::new(Broken, book).on_store_failure(default);
+        let layer = QuotaLayer::new(Broken::default(), book).on_store_failure(default);
         let (got, headers, body) = send(&layer, post()).await;
         assert_eq!(got, status, "{limits:?}");
         if status == 500 {
@@ -229,6 +235,19 @@ async fn a_store_that_cannot_be_reached_closes_what_is_closed_and_spend_and_tota
             assert_eq!((text(&headers, "retry-after"), text(&headers, "x-should-retry")), (Some("1"), Some("true")));
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_admitted_without_the_store_is_counted_later_once_it_is_over() {
+    let mut open = limit(Measure::Requests, Some(Per::Day), 5);
+    open.on_store_failure = Some(OnStoreFailure::Open);
+    let store = Broken::default();
+    let layer = QuotaLayer::new(store.clone(), Arc::new(LimitBook::new([open]).unwrap()));
+    let inner = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Full::from("hello"))) });
+    let response = layer.layer(inner).oneshot(post()).await.unwrap();
+    assert_eq!(store.missed.load(Ordering::Relaxed), 0, "it still runs");
+    response.into_body().collect().await.unwrap();
+    assert_eq!(store.missed.load(Ordering::Relaxed), 1);
 }
 
 fn priced(price: Price, ceiling: Option<u64>) -> Option<Arc<ModelTerms>> {

@@ -33,7 +33,7 @@ const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_cra
          AND NOT EXISTS (SELECT FROM kancy_jobs WHERE record_id = kancy_ledger.id) \
          ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)";
 
-const ORPHANED_GRANTS: &str = "SELECT id, workspace FROM kancy_quota_grants \
+const ORPHANED_GRANTS: &str = "SELECT id, workspace, until IS NOT NULL AND NOT kept FROM kancy_quota_grants \
      WHERE until < now() OR until IS NULL \
          AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
      ORDER BY id LIMIT $2";
@@ -106,7 +106,8 @@ async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> 
         return client.execute(forget, &[]).await.map(drop).map_err(|e| failed(&e));
     }
     for orphan in orphans {
-        quota.push_surely(Job::settle(orphan.get(0), orphan.get(1), End::AtHold));
+        let end = if orphan.get(2) { End::Void } else { End::AtHold };
+        quota.push_surely(Job::settle(orphan.get(0), orphan.get(1), end));
     }
     quota.flush().await;
     Ok(())

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
+use crate::base::log;
 use crate::base::store_future::StoreFuture;
 use crate::domain::record::UsageRecord;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::UsageSink;
 use crate::store::queue::Queue;
 
-use super::row::{COLUMNS, LedgerRow};
-use super::{PostgresStore, Shared, failed, patient};
+use super::row::{UPSERT, arrays};
+use super::{Inner, PostgresStore, Shared, failed, patient};
 
 /// Rows that wait at most; what comes beyond is refused.
 const BOUND: usize = 100_000;
@@ -23,42 +24,83 @@ const BOUND: usize = 100_000;
 const BATCH: usize = 1_000;
 /// How long a batch that failed waits for its next try.
 const RETRY: Duration = Duration::from_millis(250);
+/// The longest that a request is held up for its row. A batch that takes longer is stuck: until it has come through,
+/// nothing is opened, and who ends does not wait.
+const WAIT: Duration = Duration::from_secs(2);
 
 /// A row, and whom to tell of its commit.
-pub(super) struct Write {
+struct Write {
     record: UsageRecord,
     done: Option<oneshot::Sender<StoreResult<()>>>,
 }
 
-pub(super) type LedgerQueue = Queue<Write>;
+/// The way to the writer.
+pub(super) struct Ledger {
+    queue: Queue<Write>,
+    /// Since when the batch at hand has been tried.
+    trying: Mutex<Option<Instant>>,
+}
 
-pub(super) fn queue() -> LedgerQueue {
-    Queue::new()
+impl Ledger {
+    pub(super) fn new() -> Self {
+        Self { queue: Queue::new(), trying: Mutex::default() }
+    }
+
+    /// Waits until all that was handed over before has been tried.
+    pub(super) async fn flush(&self) {
+        self.queue.flush().await;
+    }
+
+    /// Nothing more will come.
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+
+    fn trying(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.trying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.trying().is_some_and(|since| since.elapsed() >= WAIT)
+    }
+
+    /// Hands a row over; the future is ready when it is committed, or has not been for too long.
+    fn write(&self, record: UsageRecord, durable: bool) -> StoreFuture<StoreResult<()>> {
+        let waits = durable && !self.is_stuck();
+        let (done, committed) = waits.then(oneshot::channel).unzip();
+        let may_be_billed = record.may_be_billed();
+        let write = Write { record, done };
+        if may_be_billed {
+            self.queue.push_surely(write);
+        } else if self.queue.push(write, BOUND).is_err() {
+            return StoreFuture::ready(Err(full()));
+        }
+        match committed {
+            Some(committed) => StoreFuture::new(async move {
+                match timeout(WAIT, committed).await {
+                    Ok(answer) => {
+                        answer.unwrap_or_else(|_| Err(StoreError::unavailable("the ledger's writer has ended")))
+                    }
+                    Err(_) => Err(stuck()),
+                }
+            }),
+            None if durable => StoreFuture::ready(Err(stuck())),
+            None => StoreFuture::ready(Ok(())),
+        }
+    }
 }
 
 impl UsageSink for PostgresStore {
     fn open(&self, record: &UsageRecord) -> StoreFuture<StoreResult<()>> {
-        self.write(record.clone())
+        let Inner { ledger, durable, .. } = &*self.0;
+        if *durable && ledger.is_stuck() {
+            return StoreFuture::ready(Err(stuck()));
+        }
+        ledger.write(record.clone(), *durable)
     }
 
     fn record(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {
-        self.write(record)
-    }
-}
-
-impl PostgresStore {
-    fn write(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {
-        let (done, wait) = if self.0.durable { oneshot::channel() } else { return self.write_behind(record) };
-        if self.0.ledger.push(Write { record, done: Some(done) }, BOUND).is_err() {
-            return StoreFuture::ready(Err(full()));
-        }
-        StoreFuture::new(async move {
-            wait.await.unwrap_or_else(|_| Err(StoreError::unavailable("the ledger's writer has ended")))
-        })
-    }
-
-    fn write_behind(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {
-        StoreFuture::ready(self.0.ledger.push(Write { record, done: None }, BOUND).map_err(|_| full()))
+        self.0.ledger.write(record, self.0.durable)
     }
 }
 
@@ -66,17 +108,25 @@ fn full() -> StoreError {
     StoreError::unavailable(format!("{BOUND} records wait for PostgreSQL: no more are taken"))
 }
 
+fn stuck() -> StoreError {
+    StoreError::unavailable("PostgreSQL does not take the ledger's rows at the moment: they wait")
+}
+
 /// Writes until the queue is closed and empty.
-pub(super) async fn run(shared: Arc<Shared>, queue: Arc<LedgerQueue>) {
-    while let Some(writes) = queue.take(BATCH).await {
+pub(super) async fn run(shared: Arc<Shared>, ledger: Arc<Ledger>) {
+    while let Some(writes) = ledger.queue.take(BATCH).await {
         let taken = writes.len();
-        let (mut batch, waiting) = merge(writes, &shared.instance);
+        *ledger.trying() = Some(Instant::now());
+        let (mut batch, waiting) = merge(writes);
         let mut written = write(&shared, &batch).await;
         waiting.into_iter().for_each(|done| {
             // Whoever does not wait any more needs no word.
             let _ = done.send(written.clone());
         });
-        queue.tried(taken);
+        ledger.queue.tried(taken);
+        if let Err(error) = &written {
+            log::store_failed("the ledger's rows cannot be written: they wait", error);
+        }
         // What was accepted is not given up while the store is open, but for rows that can never be written.
         while let Err(error) = &written {
             if *shared.closed.borrow() {
@@ -89,11 +139,12 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Arc<LedgerQueue>) {
             }
             written = write(&shared, &batch).await;
         }
+        *ledger.trying() = None;
     }
 }
 
 /// Tries each row alone: one that is refused shall not hold up the others.
-async fn without_refused(shared: &Shared, batch: Vec<LedgerRow>) -> Vec<LedgerRow> {
+async fn without_refused(shared: &Shared, batch: Vec<UsageRecord>) -> Vec<UsageRecord> {
     let mut left = Vec::new();
     for row in batch {
         match write(shared, std::slice::from_ref(&row)).await {
@@ -106,17 +157,17 @@ async fn without_refused(shared: &Shared, batch: Vec<LedgerRow>) -> Vec<LedgerRo
 }
 
 /// One row for each id, in the order of ids, so that no two writers wait for each other. The first end is the only one.
-fn merge(writes: Vec<Write>, instance: &str) -> (Vec<LedgerRow>, Vec<oneshot::Sender<StoreResult<()>>>) {
+fn merge(writes: Vec<Write>) -> (Vec<UsageRecord>, Vec<oneshot::Sender<StoreResult<()>>>) {
     let mut rows = BTreeMap::new();
     let mut waiting = Vec::with_capacity(writes.len());
     for Write { record, done } in writes {
         waiting.extend(done);
         match rows.entry(Arc::clone(&record.id)) {
             Entry::Vacant(place) => {
-                place.insert(LedgerRow::of(record, instance));
+                place.insert(record);
             }
             Entry::Occupied(mut place) if place.get().outcome.is_none() => {
-                place.insert(LedgerRow::of(record, instance));
+                place.insert(record);
             }
             Entry::Occupied(_) => {}
         }
@@ -124,44 +175,15 @@ fn merge(writes: Vec<Write>, instance: &str) -> (Vec<LedgerRow>, Vec<oneshot::Se
     (rows.into_values().collect(), waiting)
 }
 
-static UPSERT: LazyLock<String> = LazyLock::new(|| {
-    let update: Vec<_> = COLUMNS.split(", ").skip(1).map(|c| format!("{c} = excluded.{c}")).collect();
-    format!(
-        "INSERT INTO kancy_ledger ({COLUMNS}) \
-         SELECT {COLUMNS} FROM json_populate_recordset(NULL::kancy_ledger, $1::text::json) \
-         ON CONFLICT (id) DO UPDATE SET {} WHERE kancy_ledger.outcome IS NULL",
-        update.join(", ")
-    )
-});
-
-async fn write(shared: &Shared, rows: &[LedgerRow]) -> StoreResult<()> {
-    if rows.is_empty() {
+async fn write(shared: &Shared, records: &[UsageRecord]) -> StoreResult<()> {
+    if records.is_empty() {
         return Ok(());
     }
-    let rows = json(rows)?;
     patient(async {
         let client = shared.client().await?;
         let statement = client.prepare_cached(&UPSERT).await.map_err(|e| failed(&e))?;
-        client.execute(&statement, &[&rows]).await.map(drop).map_err(|e| failed(&e))
+        let arrays = arrays(records, &shared.instance);
+        client.execute_raw(&statement, arrays).await.map(drop).map_err(|e| failed(&e))
     })
     .await
-}
-
-/// Rows as JSON that PostgreSQL takes: it has no text with a NUL, which a model's name may hold.
-fn json(rows: &[LedgerRow]) -> StoreResult<String> {
-    fn clean(value: &mut Value) {
-        match value {
-            Value::String(text) if text.contains('\0') => *text = text.replace('\0', "\u{fffd}"),
-            Value::Array(values) => values.iter_mut().for_each(clean),
-            Value::Object(fields) => fields.values_mut().for_each(clean),
-            _ => {}
-        }
-    }
-    let text = serde_json::to_string(rows).map_err(StoreError::corrupt)?;
-    if !text.contains("\\u0000") {
-        return Ok(text);
-    }
-    let mut value: Value = serde_json::from_str(&text).map_err(StoreError::corrupt)?;
-    clean(&mut value);
-    Ok(value.to_string())
 }

@@ -32,9 +32,10 @@ mod reports;
 mod row;
 mod tables;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
@@ -48,6 +49,8 @@ use crate::base::id::new_id;
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
 use super::tables::AlertStore;
+
+use ledger::Ledger;
 
 /// The longest that a statement or a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -80,7 +83,7 @@ pub struct PostgresStore(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    ledger: Arc<ledger::LedgerQueue>,
+    ledger: Arc<Ledger>,
     quota: Arc<quota::QuotaQueue>,
     touches: Arc<instances::Touches>,
     durable: bool,
@@ -94,6 +97,8 @@ struct Shared {
     instance: String,
     key_epoch: AtomicU64,
     limits: watch::Sender<u64>,
+    /// The names of limits whose counters have missed what the ledger has.
+    missed: Mutex<HashSet<String>>,
     closed: watch::Sender<bool>,
 }
 
@@ -114,11 +119,12 @@ impl PostgresStore {
             instance: new_id("i_"),
             key_epoch: AtomicU64::new(0),
             limits: watch::Sender::new(0),
+            missed: Mutex::default(),
             closed: watch::Sender::new(false),
         });
         instances::beat(&shared).await?;
         let inner = Inner {
-            ledger: Arc::new(ledger::queue()),
+            ledger: Arc::new(Ledger::new()),
             quota: Arc::new(quota::queue()),
             touches: Arc::default(),
             durable: options.durable,
@@ -186,6 +192,10 @@ impl Shared {
         let client = self.client().await?;
         let statement = client.prepare_cached(sql).await.map_err(|e| failed(&e))?;
         client.execute(&statement, values).await.map_err(|e| failed(&e))
+    }
+
+    fn missed(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn key_changed(&self) {

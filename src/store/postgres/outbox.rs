@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -17,6 +16,7 @@ use crate::store::tables::{Page, PageOf};
 use crate::store::webhooks::{EndpointStore, SignedEndpoint};
 
 use super::jobs::not_of_this_list;
+use super::row::word;
 use super::{PostgresStore, nanos, patient, signed, unsigned};
 
 const PUSH: &str = "INSERT INTO kancy_outbox (id, endpoint_id, state, attempts, last_status, due_at, delivery) \
@@ -145,7 +145,7 @@ fn attempts(delivery: &Delivery) -> i32 {
 fn read(row: &Row) -> StoreResult<Delivery> {
     let delivery: Delivery = serde_json::from_str(row.get(0)).map_err(StoreError::corrupt)?;
     Ok(Delivery {
-        state: serde_json::from_value(Value::from(row.get::<_, &str>(1))).map_err(StoreError::corrupt)?,
+        state: word(row.get(1))?,
         attempts: u32::try_from(row.get::<_, i32>(2)).unwrap_or(0),
         last_status: row.get::<_, Option<i32>>(3).and_then(|status| u16::try_from(status).ok()),
         due_at: row.get::<_, Option<i64>>(4).map(|at| Timestamp::from_nanos(unsigned(at))),

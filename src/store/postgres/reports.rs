@@ -14,8 +14,8 @@ use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageStore};
 use crate::store::tables::{Page, PageOf};
 
-use super::ledger::LedgerQueue;
-use super::row::{COLUMNS, LedgerRow, UNITS, usage};
+use super::ledger::Ledger;
+use super::row::{SELECTED, UNITS, read, usage};
 use super::{PostgresStore, Shared, failed, nanos, patient, unsigned};
 
 impl UsageStore for PostgresStore {
@@ -38,7 +38,7 @@ impl UsageStore for PostgresStore {
 /// The readable side of the ledger. Each query sees all that this instance handed over before it.
 pub(super) struct Reports {
     pub(super) shared: Arc<Shared>,
-    pub(super) ledger: Arc<LedgerQueue>,
+    pub(super) ledger: Arc<Ledger>,
 }
 
 /// A `WHERE` in the making: its text and what is bound to its places.
@@ -122,21 +122,19 @@ impl Reports {
             condition.values.push(Box::new(seq));
             condition.sql.push_str(&format!(", ${})", condition.values.len()));
         }
+        let (selected, most) = (&*SELECTED, page.limit.saturating_add(1));
         let sql = format!(
-            "SELECT row_to_json(r)::text, seq FROM (SELECT {COLUMNS}, seq FROM kancy_ledger WHERE {} \
-             ORDER BY \"time\" DESC, seq DESC LIMIT {}) r ORDER BY \"time\" DESC, seq DESC",
-            condition.sql,
-            page.limit.saturating_add(1)
+            "SELECT {selected} FROM kancy_ledger WHERE {} ORDER BY \"time\" DESC, seq DESC LIMIT {most}",
+            condition.sql
         );
-        let mut rows = self.query(&sql, &condition).await?;
+        let rows = self.query(&sql, &condition).await?;
         let more = rows.len() > page.limit;
-        rows.truncate(page.limit);
         let mut next = None;
         let mut items = Vec::with_capacity(rows.len());
-        for row in rows {
-            let read: LedgerRow = serde_json::from_str(row.get(0)).map_err(StoreError::corrupt)?;
-            next = Some(format!("{}-{}", read.time, row.get::<_, i64>(1)));
-            items.push(read.record());
+        for row in rows.iter().take(page.limit) {
+            let (record, seq) = read(row)?;
+            next = Some(format!("{}-{seq}", nanos(record.time)));
+            items.push(record);
         }
         Ok(PageOf { items, next: next.filter(|_| more) })
     }

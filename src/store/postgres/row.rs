@@ -1,29 +1,68 @@
-//! A usage record as a row of the ledger: flat, its fields named as the columns, so that PostgreSQL takes a batch of them
-//! as one JSON array and gives them back the same way.
+//! A usage record as a row of the ledger: into columns of arrays, as PostgreSQL takes many at a time, and back.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
 use crate::domain::caller::Home;
-use crate::domain::limit::Amounts;
-use crate::domain::modality::Modality;
 use crate::domain::name::Name;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
+use crate::store::error::{StoreError, StoreResult};
 
-use super::{signed, unsigned};
+use super::{nanos, signed, unsigned};
 
-/// Every column but `seq`.
-pub(super) const COLUMNS: &str = "id, instance, request_id, \"time\", workspace, project, team, environment, key_id, endpoint, modality, \
-     model, provider, upstream_model, upstream_request_id, status, code, outcome, streamed, latency_ms, first_byte_ms, \
-     input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, images, video_seconds, \
-     audio_seconds, characters, image_input_tokens, image_output_tokens, audio_input_tokens, audio_output_tokens, videos, \
-     estimated, cost, held";
+/// Every column but `seq` with its type, in the order in which [`arrays`] gives and [`read`] takes them.
+const COLUMNS: [(&str, &str); 38] = [
+    ("id", "text"),
+    ("instance", "text"),
+    ("request_id", "text"),
+    ("\"time\"", "bigint"),
+    ("workspace", "text"),
+    ("project", "text"),
+    ("team", "text"),
+    ("environment", "text"),
+    ("key_id", "text"),
+    ("endpoint", "text"),
+    ("modality", "text"),
+    ("model", "text"),
+    ("provider", "text"),
+    ("upstream_model", "text"),
+    ("upstream_request_id", "text"),
+    ("status", "integer"),
+    ("code", "text"),
+    ("outcome", "text"),
+    ("streamed", "boolean"),
+    ("latency_ms", "bigint"),
+    ("first_byte_ms", "bigint"),
+    (UNITS[0], "bigint"),
+    (UNITS[1], "bigint"),
+    (UNITS[2], "bigint"),
+    (UNITS[3], "bigint"),
+    (UNITS[4], "bigint"),
+    (UNITS[5], "bigint"),
+    (UNITS[6], "bigint"),
+    (UNITS[7], "bigint"),
+    (UNITS[8], "bigint"),
+    (UNITS[9], "bigint"),
+    (UNITS[10], "bigint"),
+    (UNITS[11], "bigint"),
+    (UNITS[12], "bigint"),
+    (UNITS[13], "bigint"),
+    ("estimated", "boolean"),
+    ("cost", "bigint"),
+    ("held", "jsonb"),
+];
+const FIRST_UNIT: usize = 21;
+const SEQ: usize = COLUMNS.len();
 
-/// The units that reports sum, in the order in which [`sums`] gives them.
+/// The units that reports sum, in the order in which [`units`] gives and [`usage`] takes them.
 pub(super) const UNITS: [&str; 14] = [
     "input_tokens",
     "cached_input_tokens",
@@ -41,92 +80,137 @@ pub(super) const UNITS: [&str; 14] = [
     "videos",
 ];
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct LedgerRow {
-    pub(super) id: Arc<str>,
-    instance: String,
-    request_id: Arc<str>,
-    pub(super) time: i64,
-    workspace: Name,
-    project: Name,
-    team: Option<Name>,
-    environment: Option<Name>,
-    key_id: Arc<str>,
-    endpoint: Arc<str>,
-    modality: Option<Modality>,
-    model: Option<Arc<str>>,
-    provider: Option<Arc<str>>,
-    upstream_model: Option<Arc<str>>,
-    upstream_request_id: Option<Arc<str>>,
-    status: Option<u16>,
-    code: Option<Arc<str>>,
-    pub(super) outcome: Option<Outcome>,
-    streamed: bool,
-    latency_ms: Option<i64>,
-    first_byte_ms: Option<i64>,
-    #[serde(flatten)]
-    units: Units,
-    estimated: bool,
-    cost: i64,
-    held: Option<Amounts>,
+fn joined(column: impl Fn(usize, &str, &str) -> String) -> String {
+    let columns = COLUMNS.iter().enumerate().map(|(n, (name, of))| column(n + 1, name, of));
+    columns.collect::<Vec<_>>().join(", ")
 }
 
-#[derive(Serialize, Deserialize)]
-struct Units {
-    input_tokens: i64,
-    cached_input_tokens: i64,
-    cache_write_tokens: i64,
-    output_tokens: i64,
-    reasoning_tokens: i64,
-    images: i64,
-    video_seconds: i64,
-    audio_seconds: i64,
-    characters: i64,
-    image_input_tokens: i64,
-    image_output_tokens: i64,
-    audio_input_tokens: i64,
-    audio_output_tokens: i64,
-    videos: i64,
+/// The columns that [`read`] takes, `seq` last.
+pub(super) static SELECTED: LazyLock<String> = LazyLock::new(|| {
+    joined(|_, name, of| if of == "jsonb" { format!("{name}::text") } else { name.to_owned() }) + ", seq"
+});
+
+/// Writes rows from [`arrays`]. A row that has ended stays as it is: the first end is the only one.
+pub(super) static UPSERT: LazyLock<String> = LazyLock::new(|| {
+    let names = joined(|_, name, _| name.to_owned());
+    let arrays = joined(|n, _, of| if of == "jsonb" { format!("${n}::text[]") } else { format!("${n}::{of}[]") });
+    let values = joined(|_, name, of| if of == "jsonb" { format!("{name}::jsonb") } else { name.to_owned() });
+    let updates = joined(|_, name, _| format!("{name} = excluded.{name}"));
+    format!(
+        "INSERT INTO kancy_ledger ({names}) SELECT {values} FROM unnest({arrays}) AS r ({names}) \
+         ON CONFLICT (id) DO UPDATE SET {updates} WHERE kancy_ledger.outcome IS NULL"
+    )
+});
+
+pub(super) type Array<'a> = Box<dyn ToSql + Sync + Send + 'a>;
+
+/// The columns of `records`, an array for each.
+pub(super) fn arrays<'a>(records: &'a [UsageRecord], instance: &'a str) -> Vec<Array<'a>> {
+    fn array<'a, T: ToSql + Send + Sync + 'a>(
+        records: &'a [UsageRecord],
+        of: impl Fn(&'a UsageRecord) -> T,
+    ) -> Array<'a> {
+        Box::new(records.iter().map(of).collect::<Vec<_>>())
+    }
+    let text = |of: fn(&UsageRecord) -> &str| array(records, move |r| clean(of(r)));
+    let maybe = |of: fn(&UsageRecord) -> Option<&str>| array(records, move |r| of(r).map(clean));
+    let mut arrays = vec![
+        text(|r| &r.id),
+        array(records, |_| instance),
+        text(|r| &r.request_id),
+        array(records, |r| nanos(r.time)),
+        text(|r| r.home.workspace.as_str()),
+        text(|r| r.home.project.as_str()),
+        maybe(|r| r.home.team.as_ref().map(Name::as_str)),
+        maybe(|r| r.home.environment.as_ref().map(Name::as_str)),
+        text(|r| &r.key_id),
+        text(|r| &r.endpoint),
+        maybe(|r| r.modality.map(|modality| modality.as_str())),
+        maybe(|r| r.model.as_deref()),
+        maybe(|r| r.provider.as_deref()),
+        maybe(|r| r.upstream_model.as_deref()),
+        maybe(|r| r.upstream_request_id.as_deref()),
+        array(records, |r| r.status.map(i32::from)),
+        maybe(|r| r.code.as_deref()),
+        maybe(|r| r.outcome.map(Outcome::as_str)),
+        array(records, |r| r.streamed),
+        array(records, |r| r.latency_ms.map(signed)),
+        array(records, |r| r.first_byte_ms.map(signed)),
+    ];
+    let used: Vec<_> = records.iter().map(|r| units(&r.usage)).collect();
+    for n in 0..UNITS.len() {
+        arrays.push(Box::new(used.iter().map(|units| units[n]).collect::<Vec<_>>()));
+    }
+    arrays.push(array(records, |r| r.estimated));
+    arrays.push(array(records, |r| signed(r.cost.as_nanos())));
+    arrays.push(array(records, |r| r.held.map(|held| serde_json::to_string(&held).unwrap_or_default())));
+    arrays
 }
 
-impl Units {
-    fn of(usage: &Usage) -> Self {
-        Self {
-            input_tokens: signed(usage.input_tokens),
-            cached_input_tokens: signed(usage.cached_input_tokens),
-            cache_write_tokens: signed(usage.cache_write_tokens),
-            output_tokens: signed(usage.output_tokens),
-            reasoning_tokens: signed(usage.reasoning_tokens),
-            images: signed(usage.images),
-            video_seconds: signed(usage.video_seconds),
-            audio_seconds: signed(usage.audio_seconds),
-            characters: signed(usage.characters),
-            image_input_tokens: signed(usage.image_input_tokens),
-            image_output_tokens: signed(usage.image_output_tokens),
-            audio_input_tokens: signed(usage.audio_input_tokens),
-            audio_output_tokens: signed(usage.audio_output_tokens),
-            videos: signed(usage.videos),
-        }
-    }
+/// PostgreSQL has no text with a NUL, which a model's name may hold.
+fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
 
-    fn usage(&self) -> Usage {
-        usage([
-            self.input_tokens,
-            self.cached_input_tokens,
-            self.cache_write_tokens,
-            self.output_tokens,
-            self.reasoning_tokens,
-            self.images,
-            self.video_seconds,
-            self.audio_seconds,
-            self.characters,
-            self.image_input_tokens,
-            self.image_output_tokens,
-            self.audio_input_tokens,
-            self.audio_output_tokens,
-            self.videos,
-        ])
-    }
+/// A record and its row's number, from the columns of [`SELECTED`].
+pub(super) fn read(row: &Row) -> StoreResult<(UsageRecord, i64)> {
+    let text = |n: usize| row.get::<_, &str>(n);
+    let maybe = |n: usize| row.get::<_, Option<&str>>(n);
+    let number = |n: usize| row.get::<_, Option<i64>>(n).map(unsigned);
+    let record = UsageRecord {
+        id: text(0).into(),
+        request_id: text(2).into(),
+        time: Timestamp::from_nanos(unsigned(row.get(3))),
+        home: Home {
+            workspace: word(text(4))?,
+            project: word(text(5))?,
+            team: maybe(6).map(word).transpose()?,
+            environment: maybe(7).map(word).transpose()?,
+        },
+        key_id: text(8).into(),
+        endpoint: text(9).into(),
+        modality: maybe(10).map(word).transpose()?,
+        model: maybe(11).map(Into::into),
+        provider: maybe(12).map(Into::into),
+        upstream_model: maybe(13).map(Into::into),
+        upstream_request_id: maybe(14).map(Into::into),
+        status: row.get::<_, Option<i32>>(15).and_then(|status| u16::try_from(status).ok()),
+        code: maybe(16).map(Into::into),
+        outcome: maybe(17).map(word).transpose()?,
+        streamed: row.get(18),
+        latency_ms: number(19),
+        first_byte_ms: number(20),
+        usage: usage(std::array::from_fn(|n| row.get(FIRST_UNIT + n))),
+        estimated: row.get(FIRST_UNIT + UNITS.len()),
+        cost: Money::from_nanos(unsigned(row.get(FIRST_UNIT + UNITS.len() + 1))),
+        held: maybe(SEQ - 1).map(serde_json::from_str).transpose().map_err(StoreError::corrupt)?,
+    };
+    Ok((record, row.get(SEQ)))
+}
+
+/// A value kept as its word.
+pub(super) fn word<T: DeserializeOwned>(text: &str) -> StoreResult<T> {
+    serde_json::from_value(Value::from(text)).map_err(StoreError::corrupt)
+}
+
+fn units(usage: &Usage) -> [i64; 14] {
+    [
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        usage.images,
+        usage.video_seconds,
+        usage.audio_seconds,
+        usage.characters,
+        usage.image_input_tokens,
+        usage.image_output_tokens,
+        usage.audio_input_tokens,
+        usage.audio_output_tokens,
+        usage.videos,
+    ]
+    .map(signed)
 }
 
 /// Usage from its [`UNITS`].
@@ -148,65 +232,5 @@ pub(super) fn usage(units: [i64; 14]) -> Usage {
         audio_input_tokens,
         audio_output_tokens,
         videos,
-    }
-}
-
-impl LedgerRow {
-    pub(super) fn of(record: UsageRecord, instance: &str) -> Self {
-        let Home { workspace, project, team, environment } = record.home;
-        Self {
-            id: record.id,
-            instance: instance.to_owned(),
-            request_id: record.request_id,
-            time: signed(record.time.as_nanos()),
-            workspace,
-            project,
-            team,
-            environment,
-            key_id: record.key_id,
-            endpoint: record.endpoint,
-            modality: record.modality,
-            model: record.model,
-            provider: record.provider,
-            upstream_model: record.upstream_model,
-            upstream_request_id: record.upstream_request_id,
-            status: record.status,
-            code: record.code,
-            outcome: record.outcome,
-            streamed: record.streamed,
-            latency_ms: record.latency_ms.map(signed),
-            first_byte_ms: record.first_byte_ms.map(signed),
-            units: Units::of(&record.usage),
-            estimated: record.estimated,
-            cost: signed(record.cost.as_nanos()),
-            held: record.held,
-        }
-    }
-
-    pub(super) fn record(self) -> UsageRecord {
-        let Self { workspace, project, team, environment, .. } = self;
-        UsageRecord {
-            id: self.id,
-            request_id: self.request_id,
-            time: Timestamp::from_nanos(unsigned(self.time)),
-            home: Home { workspace, project, team, environment },
-            key_id: self.key_id,
-            endpoint: self.endpoint,
-            modality: self.modality,
-            model: self.model,
-            provider: self.provider,
-            upstream_model: self.upstream_model,
-            upstream_request_id: self.upstream_request_id,
-            status: self.status,
-            code: self.code,
-            outcome: self.outcome,
-            streamed: self.streamed,
-            latency_ms: self.latency_ms.map(unsigned),
-            first_byte_ms: self.first_byte_ms.map(unsigned),
-            usage: self.units.usage(),
-            estimated: self.estimated,
-            cost: Money::from_nanos(unsigned(self.cost)),
-            held: self.held,
-        }
     }
 }

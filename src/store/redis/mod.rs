@@ -183,6 +183,10 @@ impl QuotaStore for RedisQuota {
             Ok(states)
         })
     }
+
+    fn missed(&self, limits: &[Arc<Limit>]) {
+        limits.iter().for_each(|limit| drop(self.0.0.known.remove(&limit_name(limit))));
+    }
 }
 
 /// Runs `work` to its end even if nobody waits for it any more: what it made must be undone then, not forgotten.

@@ -243,7 +243,8 @@ local function settle(g, amounts)
   end
 end
 
--- A lasting grant that has ended stays for an hour as an empty one: it must not be put back.
+-- A lasting grant that has ended stays for an hour as an empty one: it must not be put back. One that was never kept is of
+-- no job: where it is reaped, nobody was paid for it.
 local function finish(id, amounts)
   local packed = redis.call('HGET', GRANTS, id)
   if packed == '' and amounts ~= 'held' then return end
@@ -252,7 +253,8 @@ local function finish(id, amounts)
   redis.call('HDEL', GRANTS, id)
   if packed == '' then return end
   local g = cmsgpack.unpack(packed)
-  settle(g, amounts == 'held' and g.am or amounts)
+  if amounts == 'held' then amounts = (not g.l or g.k) and g.am end
+  settle(g, amounts)
   if g.l then
     redis.call('HSET', GRANTS, id, '')
     redis.call('ZADD', LEASES, now + HOUR, id)
@@ -382,9 +384,19 @@ local function restore()
   for _, own in ipairs(ask.own) do
     local id, g = own[1], own[2]
     local known = redis.call('HGET', GRANTS, id)
-    if known then
-      if known ~= '' then redis.call('ZADD', LEASES, now + tonumber(ask.lease), id) end
+    if known == '' then
+      -- settled
+    elseif known then
+      redis.call('ZADD', LEASES, now + tonumber(ask.lease), id)
+      if g.l then
+        local kept = cmsgpack.unpack(known)
+        if not kept.k then
+          kept.k = true
+          redis.call('HSET', GRANTS, id, cmsgpack.pack(kept))
+        end
+      end
     else
+      g.k = true
       g.h, g.at = {}, tonumber(g.at)
       for _, name in ipairs(redis.call('HKEYS', COUNTERS)) do
         local c = counter(name)

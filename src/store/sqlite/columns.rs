@@ -20,6 +20,8 @@ const COLUMNS: &str = "id, request_id, time, workspace, project, team, environme
      audio_seconds, characters, image_input_tokens, image_output_tokens, audio_input_tokens, audio_output_tokens, \
      videos, estimated, cost, held";
 const COUNT: usize = 37;
+/// The columns that are known when a request is opened and never change: up to its endpoint.
+const OPENED: usize = 9;
 
 /// Posts what a crash left running at what it held, but for the rows that jobs complete.
 pub(super) const RECOVER: &str = "UPDATE ledger SET outcome = 'unknown_after_crash', estimated = 1, status = NULL, \
@@ -28,7 +30,7 @@ pub(super) const RECOVER: &str = "UPDATE ledger SET outcome = 'unknown_after_cra
      audio_seconds = coalesce(held ->> '$.audio_seconds', 0), characters = coalesce(held ->> '$.characters', 0), \
      cost = coalesce(CAST(replace(held ->> '$.spend', '.', '') AS INTEGER), 0), held = NULL \
      WHERE outcome IS NULL \
-     AND id NOT IN (SELECT record_id FROM jobs WHERE record_id IS NOT NULL)";
+     AND id NOT IN (SELECT record_id FROM jobs WHERE due_at IS NOT NULL AND record_id IS NOT NULL)";
 
 /// The units, in the order of their columns.
 pub(super) const UNITS: [&str; 14] = [
@@ -106,7 +108,8 @@ pub(super) fn read_usage(row: &Row<'_>, from: usize) -> rusqlite::Result<Usage> 
 pub(super) fn write_record(connection: &Connection, record: &UsageRecord) -> rusqlite::Result<()> {
     static STATEMENT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         let marks: Vec<_> = (1..=COUNT).map(|n| format!("?{n}")).collect();
-        let updates: Vec<_> = COLUMNS.split(", ").skip(1).map(|c| format!("{c} = excluded.{c}")).collect();
+        // Who asked, when and for what stays as it was opened, and with it most of the indexes.
+        let updates: Vec<_> = COLUMNS.split(", ").skip(OPENED).map(|c| format!("{c} = excluded.{c}")).collect();
         format!(
             "INSERT INTO ledger ({COLUMNS}) VALUES ({}) ON CONFLICT (id) DO UPDATE SET {} WHERE outcome IS NULL",
             marks.join(", "),

@@ -14,10 +14,14 @@ use crate::store::tables::{Page, PageOf};
 
 use super::columns::{UNITS, read_record, read_usage, select_records};
 use super::tables::bad_cursor;
+use super::writer::failing_now;
 use super::{SqliteStore, nanos, query};
 
 impl UsageSink for SqliteStore {
     fn open(&self, record: &UsageRecord) -> StoreFuture<StoreResult<()>> {
+        if self.0.durable && self.0.writer.is_failing() {
+            return StoreFuture::ready(Err(failing_now()));
+        }
         self.0.writer.record(record.clone(), self.0.durable)
     }
 

@@ -17,6 +17,11 @@ const APPLICATION_ID: i32 = 0x6b6e_6379;
 /// Each brings the file from one version to the next; the version is the number of those that have run.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
 
+/// What the writer may keep of the file in memory.
+const CACHE_KIB: i64 = 32 * 1024;
+/// Pages of 4 KiB after which the log is copied into the file.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
 /// Takes the lock file beside `path`, for as long as the returned file lives.
 pub(super) fn lock(path: &Path) -> StoreResult<File> {
     let mut beside = path.as_os_str().to_owned();
@@ -52,6 +57,9 @@ fn configure(connection: &Connection, durable: bool) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "synchronous", if durable { "FULL" } else { "NORMAL" })?;
+    // The indexes by id are written all over: what does not fit is read again for each row, and copied at each checkpoint.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 

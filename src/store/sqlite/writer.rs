@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction};
 
+use crate::base::log;
 use crate::base::store_future::StoreFuture;
 use crate::domain::record::UsageRecord;
 use crate::store::error::{StoreError, StoreResult};
@@ -15,8 +16,8 @@ use super::columns::write_record;
 use super::failed;
 use super::promise::{Promise, promise};
 
-/// Records that could not be written wait for another try, at most so many; beyond, the oldest is given up.
-const MAX_RETAINED: usize = 100_000;
+/// Where so many jobs wait, no row is taken but of what a vendor may have billed.
+const BOUND: usize = 100_000;
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Tells whoever waits for a job how its transaction went.
@@ -35,6 +36,8 @@ struct Queue {
     /// Jobs ever queued, and those of them that have been tried.
     queued: u64,
     tried: u64,
+    /// Rows that could not be written and wait for another try.
+    retained: usize,
     closed: bool,
 }
 
@@ -77,7 +80,14 @@ impl Writer {
 
     /// Writes a row of the ledger. Never blocks; `wait` says whether someone waits for the commit.
     pub(super) fn record(&self, record: UsageRecord, wait: bool) -> StoreFuture<StoreResult<()>> {
-        let (kept, future) = if wait {
+        if !record.may_be_billed() && self.handle.waiting() >= BOUND {
+            let why = format!("SQLite: {BOUND} rows wait to be written: no more are taken");
+            return StoreFuture::ready(Err(StoreError::unavailable(why)));
+        }
+        let failing = wait && self.is_failing();
+        let (kept, future) = if failing {
+            (None, StoreFuture::ready(Err(failing_now())))
+        } else if wait {
             let (kept, future) = promise();
             (Some(kept), future)
         } else {
@@ -85,6 +95,11 @@ impl Writer {
         };
         self.handle.push(Job::Record(Box::new(record), kept));
         future
+    }
+
+    /// Whether rows wait because they could not be written. Until they are, nothing should be opened.
+    pub(super) fn is_failing(&self) -> bool {
+        self.handle.0.lock().retained > 0
     }
 
     /// Runs `work` in a savepoint of the next transaction; its result is out when that has been committed.
@@ -109,6 +124,11 @@ impl Handle {
         queue.queued += 1;
         drop(queue);
         self.0.wake.notify_one();
+    }
+
+    fn waiting(&self) -> usize {
+        let queue = self.0.lock();
+        queue.jobs.len() + queue.retained
     }
 
     /// Blocks until all that was queued before is written (or has failed).
@@ -138,6 +158,11 @@ impl fmt::Debug for Writer {
     }
 }
 
+/// Why nothing is opened now.
+pub(super) fn failing_now() -> StoreError {
+    StoreError::unavailable("SQLite: the ledger's rows cannot be written at the moment: they wait")
+}
+
 fn in_savepoint<T>(transaction: &Transaction<'_>, work: impl FnOnce(&Connection) -> StoreResult<T>) -> StoreResult<T> {
     transaction.execute_batch("SAVEPOINT work").map_err(|e| failed(&e))?;
     let result = work(transaction);
@@ -152,32 +177,42 @@ fn run(mut connection: Connection, shared: &Shared) {
     loop {
         let (jobs, closed) = take(shared, !retained.is_empty());
         let new = jobs.len() as u64;
+        let was_failing = !retained.is_empty();
         retained.extend(jobs);
-        retained = write(&mut connection, std::mem::take(&mut retained));
+        let written = write(&mut connection, std::mem::take(&mut retained), &mut retained);
+        if let Err(error) = &written
+            && !was_failing
+        {
+            log::store_failed("the ledger's rows cannot be written: they wait", error);
+        }
         let mut queue = shared.lock();
         queue.tried += new;
+        queue.retained = retained.len();
         shared.idle.notify_all();
         if closed && queue.jobs.is_empty() {
+            if let (Err(error), lost @ 1..) = (written, retained.len()) {
+                log::store_failed(&format!("{lost} rows of the ledger were never written"), &error);
+            }
             return;
         }
     }
 }
 
-/// Waits for jobs; while some are retained, no longer than until their next try.
+/// Waits for jobs; while rows are retained, until their next try.
 fn take(shared: &Shared, retained: bool) -> (Vec<Job>, bool) {
     let mut queue = shared.lock();
-    while queue.jobs.is_empty() && !queue.closed {
-        if retained {
-            queue = shared.wake.wait_timeout(queue, RETRY).unwrap_or_else(PoisonError::into_inner).0;
-            break;
-        }
-        queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+    if retained {
+        let retry = shared.wake.wait_timeout_while(queue, RETRY, |queue| !queue.closed);
+        queue = retry.unwrap_or_else(PoisonError::into_inner).0;
+    } else {
+        let jobs = shared.wake.wait_while(queue, |queue| queue.jobs.is_empty() && !queue.closed);
+        queue = jobs.unwrap_or_else(PoisonError::into_inner);
     }
     (std::mem::take(&mut queue.jobs), queue.closed)
 }
 
-/// One transaction. Returns the records that must be tried again.
-fn write(connection: &mut Connection, jobs: Vec<Job>) -> Vec<Job> {
+/// One transaction. The rows that must be tried again are put into `retained`.
+fn write(connection: &mut Connection, jobs: Vec<Job>, retained: &mut Vec<Job>) -> StoreResult<()> {
     let mut waiting: Vec<Done> = Vec::new();
     let mut records = Vec::with_capacity(jobs.len());
     let outcome = (|| {
@@ -195,7 +230,6 @@ fn write(connection: &mut Connection, jobs: Vec<Job>) -> Vec<Job> {
     })()
     .map_err(|e| failed(&e));
     waiting.into_iter().for_each(|done| done(outcome.clone()));
-    let mut retained = Vec::new();
     for (record, promise) in records {
         if let Some(promise) = promise {
             promise.keep(outcome.clone());
@@ -204,7 +238,5 @@ fn write(connection: &mut Connection, jobs: Vec<Job>) -> Vec<Job> {
             retained.push(Job::Record(record, None));
         }
     }
-    let surplus = retained.len().saturating_sub(MAX_RETAINED);
-    retained.drain(..surplus);
-    retained
+    outcome
 }

@@ -1,3 +1,6 @@
+-- Nothing is looked up by it: it orders what came at the same time.
+ALTER TABLE kancy_ledger DROP CONSTRAINT kancy_ledger_seq_key;
+
 CREATE TABLE kancy_jobs (
   seq bigserial PRIMARY KEY,
   id text NOT NULL UNIQUE,

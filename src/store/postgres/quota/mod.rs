@@ -129,6 +129,10 @@ impl QuotaStore for PostgresStore {
         }
         StoreFuture::new(async move { answer.await.unwrap_or_else(|_| Err(ended())) })
     }
+
+    fn missed(&self, limits: &[Arc<Limit>]) {
+        self.0.shared.missed().extend(limits.iter().map(|limit| limit_name(limit)));
+    }
 }
 
 fn full() -> StoreError {
@@ -169,6 +173,10 @@ pub(super) async fn run(
     while let Some(mut jobs) = queue.take(BATCH).await {
         let taken = jobs.len();
         jobs.retain(Job::is_wanted);
+        let missed = std::mem::take(&mut *shared.missed());
+        if !missed.is_empty() {
+            known.retain(|(_, name), _| !missed.contains(name));
+        }
         let mut batch = Batch { shared: &shared, reports: &reports, known: &mut known };
         match patient(batch.run(&jobs)).await {
             Ok(Done { answers, raised }) => {

@@ -21,9 +21,12 @@ const COUNTERS: &str = "SELECT workspace, name, state FROM kancy_quota_counters 
 const GRANTS: &str = "SELECT id, workspace, open_grant FROM kancy_quota_grants WHERE id = ANY ($1)";
 const GRANTS_OF: &str = "SELECT id, workspace, open_grant FROM kancy_quota_grants WHERE workspace = $1";
 /// Half of it may pass before it is written again.
-const KEEP: &str = "UPDATE kancy_quota_grants SET until = now() + $2::float8 * interval '1 second' \
+const KEEP: &str = "UPDATE kancy_quota_grants SET until = now() + $2::float8 * interval '1 second', kept = true \
+     WHERE id = ANY ($1) AND (NOT kept OR until < now() + $2::float8 / 2 * interval '1 second')";
+/// Rows that a transaction is at are left for the next time: there is no order in which both would take them.
+const KEEP_MANY: &str = "UPDATE kancy_quota_grants SET until = now() + $2::float8 * interval '1 second', kept = true \
      WHERE id IN (SELECT id FROM kancy_quota_grants WHERE id = ANY ($1) \
-         AND until < now() + $2::float8 / 2 * interval '1 second' ORDER BY id FOR UPDATE SKIP LOCKED)";
+         AND (NOT kept OR until < now() + $2::float8 / 2 * interval '1 second') FOR UPDATE SKIP LOCKED)";
 const WRITE: &str = "WITH counted AS (INSERT INTO kancy_quota_counters (workspace, name, state, touched) \
          SELECT c.workspace, c.name, c.state, now() FROM unnest($1::text[], $2::text[], $3::text[]) AS c (workspace, name, state) \
          ON CONFLICT (workspace, name) DO UPDATE SET state = excluded.state, touched = excluded.touched), \
@@ -105,9 +108,10 @@ pub(super) async fn begin(
     }
 }
 
-/// Keeps lasting grants on for so many seconds. One that a transaction is at is left for the next time.
+/// Keeps lasting grants on for so many seconds.
 pub(super) async fn keep(client: &Object, ids: &[&str], seconds: f64) -> StoreResult<()> {
-    let statement = client.prepare_cached(KEEP).await.map_err(|e| failed(&e))?;
+    let statement = if ids.len() == 1 { KEEP } else { KEEP_MANY };
+    let statement = client.prepare_cached(statement).await.map_err(|e| failed(&e))?;
     client.execute(&statement, &[&ids, &seconds]).await.map(drop).map_err(|e| failed(&e))
 }
 

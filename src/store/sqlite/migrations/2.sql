@@ -27,7 +27,6 @@ CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_unsettled ON jobs (seq) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_of ON jobs (workspace, project, seq);
 CREATE INDEX jobs_once ON jobs (key_id, idempotency_key, created_at) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX jobs_record ON jobs (record_id) WHERE record_id IS NOT NULL;
 
 CREATE TABLE outbox (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
