@@ -4,6 +4,7 @@
 //! two: the job is stored before the vendor is called, ends by compare-and-set on its version, and stays due until its
 //! settlement is booked.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -63,12 +64,37 @@ impl std::str::FromStr for JobState {
     }
 }
 
+/// Text that opens something to whoever holds it. It is stored with its job, and `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Unshown(Arc<str>);
+
+impl<T: Into<Arc<str>>> From<T> for Unshown {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl std::ops::Deref for Unshown {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Unshown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[unshown]")
+    }
+}
+
 /// A finished video as its vendor names it. Never shown to callers: they are given the gateway's own content URL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "what the vendor told")]
 pub struct Video {
-    /// The vendor's file id or link, in the codec's own terms.
-    pub source: Arc<str>,
+    /// The vendor's file id or link, in the codec's own terms. A link may be signed.
+    pub source: Unshown,
     pub width: Option<u64>,
     pub height: Option<u64>,
     /// When the vendor drops it; `None` = not known.
@@ -202,7 +228,7 @@ pub struct Job {
     /// The vendor's own name of the job; `None` while it is being created.
     pub handle: Option<Arc<str>>,
     /// The unguessable part of the vendor's callback URL.
-    pub callback: Option<Arc<str>>,
+    pub callback: Option<Unshown>,
     /// Frozen when the job was made.
     pub price: Arc<Price>,
     /// The open usage record, completed at the end.
@@ -482,9 +508,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_job_is_the_same_after_it_was_stored() {
-        let job = job("j");
+        let source = "https://cdn.example/v.mp4?signature=secret".into();
+        let video = Video { source, width: None, height: None, expires_at: None };
+        let job = Job { callback: Some("secret".into()), videos: vec![video], ..job("j") };
         let text = serde_json::to_string(&job).unwrap();
         assert!(text.len() < 2_048);
         assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
+        assert!(text.contains("secret") && !format!("{job:?}").contains("secret"));
     }
 }

@@ -1,6 +1,7 @@
 //! Jobs and their outbox in memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
 /// Keeps jobs and deliveries, and forgets them with the process: all that are open, and the newest of those that are over
 /// (10,000 of each unless said otherwise).
-#[derive(Debug)]
 pub struct MemoryJobs {
     state: Mutex<State>,
     keep: usize,
@@ -190,6 +190,14 @@ impl MemoryJobs {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryJobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        let (jobs, deliveries) = (state.jobs.rows.len(), state.outbox.rows.len());
+        f.debug_struct("MemoryJobs").field("jobs", &jobs).field("deliveries", &deliveries).finish_non_exhaustive()
     }
 }
 
