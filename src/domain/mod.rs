@@ -16,6 +16,7 @@ pub mod limit_rules;
 pub mod modality;
 pub mod model;
 pub mod name;
+pub mod pepper;
 pub mod price;
 pub mod record;
 mod settling;

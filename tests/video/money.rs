@@ -1,13 +1,18 @@
 //! Paid for once: holds, settlements, twins and lost answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use kancy::Outcome;
+use kancy::config::Stores;
+use kancy::domain::hold::LastingHold;
+use kancy::store::error::StoreResult;
+use kancy::store::quota::{Decision, LimitState, Reservation};
+use kancy::{Amounts, Limit, Outcome, QuotaStore, StoreError, StoreFuture, Timestamp};
 use serde_json::json;
 
 use crate::vendors::Answer;
-use crate::world::{example, world, world_with};
+use crate::world::{Outside, example, world, world_with};
 
 #[tokio::test(start_paused = true)]
 async fn a_job_holds_until_it_ends_and_its_record_is_completed_then() {
@@ -109,7 +114,7 @@ async fn a_hundred_reads_a_callback_and_two_drivers_settle_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_another_instance_ends_frees_its_slot_here() {
+async fn a_job_that_another_instance_ends_frees_its_slot_at_once() {
     let world = world().await;
     let (_, other) = world.twin().await;
     let id = world.create("veo").await.id();
@@ -118,9 +123,46 @@ async fn a_job_that_another_instance_ends_frees_its_slot_here() {
         other.follow_due().await.unwrap();
     }
     assert_eq!(world.job(&id).await["status"], "completed");
-    world.jobs.follow_due().await.unwrap();
     assert_eq!(world.counted().await, (0, 6, 0));
     assert_eq!(world.records().await.len(), 1);
+    world.jobs.follow_due().await.unwrap();
+    assert_eq!(world.counted().await, (0, 6, 0), "and once");
+}
+
+/// Counters that admit, and then cannot be reached.
+#[derive(Debug)]
+struct Unkeeping(Arc<dyn QuotaStore>);
+
+impl QuotaStore for Unkeeping {
+    fn reserve(&self, reservation: Reservation) -> StoreFuture<StoreResult<Decision>> {
+        self.0.reserve(reservation)
+    }
+
+    fn keep(&self, _: Vec<LastingHold>, _: Duration) -> StoreFuture<StoreResult<()>> {
+        StoreFuture::ready(Err(StoreError::unavailable("down")))
+    }
+
+    fn settle(&self, hold: LastingHold, used: Option<Amounts>) -> StoreFuture<StoreResult<()>> {
+        self.0.settle(hold, used)
+    }
+
+    fn state(&self, limits: Vec<Arc<Limit>>, now: Timestamp) -> StoreFuture<StoreResult<Vec<LimitState>>> {
+        self.0.state(limits, now)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_vendor_is_called_for_a_job_whose_hold_cannot_be_kept() {
+    let outside = Outside::with(|text| text);
+    let mut stores = Stores::memory(outside.clock.clone());
+    stores.quota = Arc::new(Unkeeping(stores.quota));
+    let world = outside.world(stores, outside.client()).await;
+    let refused = world.post("/v1/videos/generations", example("veo")).await;
+    assert_eq!((refused.status, refused.code().as_str()), (500, "quota_unavailable"));
+    assert!(world.vendors.lock().unwrap().asked.is_empty());
+    assert_eq!(world.get("/v1/videos/generations").await.json()["data"], json!([]));
+    assert_eq!(world.counted().await, (0, 0, 0));
+    assert_eq!(world.records().await[0].outcome, Some(Outcome::Refused));
 }
 
 #[tokio::test(start_paused = true)]
