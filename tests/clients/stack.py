@@ -3,6 +3,7 @@
     stack.py GATEWAY -- COMMAND…
 """
 
+import json
 import os
 import re
 import signal
@@ -11,11 +12,14 @@ import sys
 import tempfile
 import threading
 
+import vendors_films
 from vendor import Vendor
 from vendors_abroad import Anthropic
 from vendors_image import Ark, GeminiImages, MiniMaxImages
 
 ADMIN = "admin-token-of-the-client-tests"
+# Two, as while one takes the other's place.
+HOOKS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]
 
 
 def config(vendor: str, anthropic: str, gemini: str, ark: str, minimax: str, keys: dict) -> str:
@@ -134,8 +138,9 @@ def main() -> int:
         keys[name] = re.search(r"^key: (\S+)$", minted, re.M).group(1)
     home = tempfile.mkdtemp()
     path = os.path.join(home, "kancy.toml")
+    films, hooks = vendors_films.start()
     with open(path, "w") as file:
-        file.write(config(*vendors, keys))
+        file.write(config(*vendors, keys) + vendors_films.config(films, hooks, HOOKS))
     program = subprocess.Popen([gateway, "--config", path, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
     base = None
     for line in program.stdout:
@@ -147,7 +152,8 @@ def main() -> int:
         print("the gateway did not start", file=sys.stderr)
         return 1
     threading.Thread(target=lambda: [None for _ in program.stdout], daemon=True).start()
-    environment = dict(os.environ, KANCY_BASE_URL=base + "/v1", KANCY_ADMIN=ADMIN, PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
+    environment = dict(os.environ, KANCY_BASE_URL=base + "/v1", KANCY_ADMIN=ADMIN, KANCY_HOOKS=hooks, KANCY_HOOK_SECRETS=json.dumps(HOOKS),
+                       PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
     environment |= {f"KANCY_KEY_{name.upper()}": text for name, text in keys.items()}
     code = subprocess.run(command, env=environment).returncode
     program.send_signal(signal.SIGTERM)

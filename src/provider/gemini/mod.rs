@@ -64,6 +64,7 @@ mod counts;
 mod embeddings;
 mod fault;
 mod images;
+mod interactions;
 mod logprobs;
 mod request;
 mod schema;
