@@ -1,5 +1,6 @@
 //! From `[storage]` to the stores.
 
+use std::env::VarError;
 use std::sync::Arc;
 
 use kancy::config::{StorageUrl, Stores};
@@ -33,6 +34,8 @@ pub async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Stores, Str
     };
     match std::env::var("KANCY_KEY_PEPPER") {
         Ok(pepper) => Ok(stores.pepper(Pepper::new(pepper).map_err(|e| format!("KANCY_KEY_PEPPER: {e}"))?)),
-        Err(_) => Ok(stores),
+        Err(VarError::NotPresent) => Ok(stores),
+        // The error itself would show the pepper.
+        Err(VarError::NotUnicode(_)) => Err("KANCY_KEY_PEPPER: it is not UTF-8".to_owned()),
     }
 }

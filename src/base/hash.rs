@@ -1,6 +1,7 @@
 //! A quick hash for maps whose keys this program or its operator chooses.
 //!
-//! It does not withstand keys made to collide: a map that callers can fill keeps the standard library's hash.
+//! It does not withstand keys made to collide: a map that callers can fill keeps the standard library's hash,
+//! unless it is so small that a walk through all of it costs little.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

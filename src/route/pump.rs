@@ -64,8 +64,7 @@ impl<B: VendorBody> Pump<B> {
 
     /// Ends a step that failed. Where the exchange cannot go on without it, the error comes back, and is in the meter.
     pub(super) fn stumble(&mut self, error: Error) -> Result<(), Error> {
-        self.over = true;
-        self.body = None;
+        self.leave_off();
         // Bytes that are out cannot be taken back: only a decoder that has written nothing may do without the step.
         let result = if self.begun || self.output.has_frames() {
             Err(error)
@@ -82,6 +81,7 @@ impl<B: VendorBody> Pump<B> {
     /// The next bytes for the caller; `None` at the end. An error is the end, too, and is in the meter already.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
+            self.look_for_end(cx);
             if let Some(frame) = self.output.next_frame() {
                 if !self.begun {
                     self.begun = true;
@@ -101,8 +101,7 @@ impl<B: VendorBody> Pump<B> {
             if let Err(error) = step {
                 // What was whole before the vendor stumbled stays whole.
                 if self.output.is_complete() {
-                    self.over = true;
-                    self.body = None;
+                    self.leave_off();
                     continue;
                 }
                 let Err(error) = self.stumble(error) else { continue };
@@ -118,6 +117,25 @@ impl<B: VendorBody> Pump<B> {
                 };
             }
         }
+    }
+
+    /// Where an answer is whole before any of it goes out, its end has mostly come as well: then it has a length. It is not
+    /// waited for, as some vendors keep it back.
+    fn look_for_end(&mut self, cx: &mut Context<'_>) {
+        if self.begun || self.over || !self.output.is_complete() {
+            return;
+        }
+        if let Poll::Ready(step) = self.poll_step(cx) {
+            self.inform();
+            if step.is_err() {
+                self.leave_off();
+            }
+        }
+    }
+
+    fn leave_off(&mut self) {
+        self.over = true;
+        self.body = None;
     }
 
     /// One piece of the vendor's body, or its end.
@@ -144,8 +162,7 @@ impl<B: VendorBody> Pump<B> {
     }
 
     fn end_step(&mut self) -> Result<(), Error> {
-        self.over = true;
-        self.body = None;
+        self.leave_off();
         let finished = self.decoder.finish(&mut self.output);
         if finished.is_ok() && !self.begun && !self.output.has_frames() {
             self.next = self.decoder.next_request();

@@ -2,13 +2,15 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, response};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use tower::ServiceExt;
+use tower::{ServiceExt, service_fn};
 use tower_service::Service;
 
 use super::ProviderRouteService;
@@ -18,13 +20,15 @@ use crate::domain::modality::Modality;
 use crate::domain::model::ModelTerms;
 use crate::domain::record::Outcome;
 use crate::domain::usage::Usage;
-use crate::http::body::CallBody;
-use crate::http::call::{Call, Facts, Located};
+use crate::http::body::{CallBody, Segments};
+use crate::http::call::Call;
 use crate::http::fetch::{ContentHosts, Fetch};
 use crate::http::finish::Ended;
 use crate::http::meter::{Abandoned, Meter};
+use crate::provider::openai::{Dialect, OpenAi};
 use crate::provider::registry::Registry;
 use crate::provider::traits::{Credential, Decoder, Exchange, Output, Provider, Target, Timeouts};
+use crate::wire::peek::peek;
 
 /// A vendor that makes something at `/make` and says where it lies; the decoder fetches it and puts it out.
 #[derive(Debug)]
@@ -146,27 +150,38 @@ struct Answered {
     booked: (Outcome, u64),
 }
 
-async fn answered(made: &'static str, forgiving: bool) -> Answered {
-    let terms = Arc::new(ModelTerms::new("m", Modality::Image));
-    let target = Target {
+fn target(terms: &Arc<ModelTerms>) -> Target {
+    Target {
         provider: "p".into(),
-        codec: Arc::new(TwoSteps { forgiving }),
+        codec: Arc::new(TwoSteps { forgiving: false }),
         base_url: "https://vendor.test".parse().unwrap(),
         credential: Arc::new(Credential::None),
         upstream: "m".into(),
-        terms: Arc::clone(&terms),
+        terms: Arc::clone(terms),
         timeouts: Timeouts::default(),
         content_hosts: Arc::new([]),
-    };
-    let seen = Seen::default();
-    let route = ProviderRouteService::new(Registry::new([target]).unwrap(), Vendor { seen: Arc::clone(&seen), made });
-    let facts = Facts { model: Some(Located { value: "m".to_owned(), at: 0..0 }), ..Facts::default() };
-    let call = Call::new(Endpoint::ImageGenerations, facts, Default::default(), Some(terms));
+    }
+}
+
+/// A request to `endpoint`, as the inspect layer hands it on.
+fn request(endpoint: Endpoint, terms: Arc<ModelTerms>) -> (Request<()>, Meter) {
+    let facts = peek(&[r#"{"model":"m"}"#.into()]).unwrap();
+    let segments = Segments::new(vec![r#"{"model":"m"}"#.into()]);
+    let call = Call::new(endpoint, facts, segments, Some(terms));
     let meter = Meter::new(Abandoned::Seen);
     meter.identify(&call);
-    let mut request = Request::post("/v1/images/generations").body(()).unwrap();
+    let mut request = Request::post(endpoint.path()).body(()).unwrap();
     request.extensions_mut().insert(call);
     request.extensions_mut().insert(meter.clone());
+    (request, meter)
+}
+
+async fn answered(made: &'static str, forgiving: bool) -> Answered {
+    let terms = Arc::new(ModelTerms::new("m", Modality::Image));
+    let target = Target { codec: Arc::new(TwoSteps { forgiving }), ..target(&terms) };
+    let seen = Seen::default();
+    let route = ProviderRouteService::new(Registry::new([target]).unwrap(), Vendor { seen: Arc::clone(&seen), made });
+    let (request, meter) = request(Endpoint::ImageGenerations, terms);
     let response = route.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let kind = parts.headers.get("content-type").map_or(String::new(), |kind| kind.to_str().unwrap().to_owned());
@@ -214,4 +229,44 @@ async fn a_first_step_that_fails_is_the_vendors_fault_and_costs_nothing() {
     let answer = answered("busy", true).await;
     assert_eq!((answer.status, answer.seen.len(), answer.booked), (500, 1, (Outcome::ProviderFailed, 0)));
     assert!(answer.body.contains("provider_overloaded"));
+}
+
+/// A chat answer in one piece, whose end the vendor shows only when it is polled again, or keeps back.
+struct Unended {
+    ends: bool,
+    said: bool,
+}
+
+impl Body for Unended {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match std::mem::replace(&mut self.said, true) {
+            false => Poll::Ready(Some(Ok(Frame::data(CHAT.into())))),
+            true if self.ends => Poll::Ready(None),
+            true => Poll::Pending,
+        }
+    }
+}
+
+const CHAT: &str = r#"{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
+
+#[tokio::test]
+async fn an_answer_in_one_piece_has_a_length_and_does_not_wait_for_its_end() {
+    for (ends, length) in [(true, Some(CHAT.len() as u64)), (false, None)] {
+        let client = service_fn(move |_: Request<CallBody>| {
+            ready(Ok::<_, Infallible>(Response::new(Unended { ends, said: false })))
+        });
+        let terms = Arc::new(ModelTerms::new("m", Modality::Text));
+        let target = Target { codec: Arc::new(OpenAi::new(Dialect::OpenAi)), ..target(&terms) };
+        let route = ProviderRouteService::new(Registry::new([target]).unwrap(), client);
+        let (request, meter) = request(Endpoint::ChatCompletions, terms);
+        let mut body = route.oneshot(request).await.unwrap().into_body();
+        assert_eq!(body.size_hint().exact(), length);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), CHAT);
+        drop(body);
+        let booked = meter.book(Ended::Dropped);
+        assert_eq!((booked.usage.output_tokens, booked.estimated), (3, false), "ends: {ends}");
+    }
 }

@@ -8,7 +8,7 @@ pub mod facts;
 pub(crate) mod images;
 pub mod json;
 pub(crate) mod lenient;
-mod marks;
+pub(crate) mod marks;
 pub mod members;
 pub mod multipart;
 pub(crate) mod openai_chat;

@@ -109,8 +109,12 @@ impl TypedEvents {
 
 /// The common forms of an event: one line of data, with or without a name before it.
 fn is_named_line(bytes: &[u8]) -> bool {
-    let named = bytes.strip_prefix(b"event:").and_then(|rest| Some(&rest[memchr::memchr(b'\n', rest)? + 1..]));
-    is_one_data_line(named.unwrap_or(bytes))
+    let behind_name = || {
+        let name = bytes.strip_prefix(b"event:")?;
+        let rest = &name[memchr::memchr2(b'\n', b'\r', name)?..];
+        rest.strip_prefix(b"\r\n").or_else(|| rest.get(1..))
+    };
+    is_one_data_line(behind_name().unwrap_or(bytes))
 }
 
 impl Events for TypedEvents {

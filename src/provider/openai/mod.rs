@@ -133,11 +133,6 @@ trait Form: Send + Sync {
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error>;
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error>;
-
-    /// The answer broke off with `error` before anything was written: `Ok` where all that matters had come.
-    fn broken(&mut self, error: Error, _out: &mut Output) -> Result<(), Error> {
-        Err(error)
-    }
 }
 
 /// A successful answer: events, one JSON body, text or sound, as its head says.
@@ -237,12 +232,5 @@ impl Decoder for Answer {
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
         self.form()?.finish(out)
-    }
-
-    fn stumbled(&mut self, error: Error, out: &mut Output) -> Result<(), Error> {
-        match &mut self.form {
-            Some(form) => form.broken(error, out),
-            None => Err(error),
-        }
     }
 }

@@ -13,6 +13,7 @@ use crate::wire::vendor_error::is_truthy;
 use super::billing::Billing;
 use super::dialect::Dialect;
 use super::images::Counts;
+use super::usage::Reported;
 use super::{Form, fault, tail, usage};
 
 /// So much of an answer is held back until it is plain that it is none of those errors that come as a success.
@@ -38,10 +39,17 @@ pub(super) struct Plain {
     in_data: bool,
     /// Members to put before all others.
     first: Bytes,
-    /// Whether a short answer may be looked at from its end, once it is whole.
-    from_end: bool,
-    /// The first piece of such a one.
-    unread: Option<Bytes>,
+    by_end: ByEnd,
+}
+
+/// Whether a short answer is looked at from its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ByEnd {
+    Never,
+    /// Its first piece may be all of it.
+    First,
+    /// It was, and its end told enough.
+    Told,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,14 +80,13 @@ impl Plain {
             images: None,
             in_data: false,
             first: Bytes::new(),
-            from_end: false,
-            unread: None,
+            by_end: ByEnd::Never,
         }
     }
 
     /// Of a short answer in one piece, reads what stands at its end alone, where that tells enough.
     pub(super) fn by_its_end(self) -> Self {
-        Self { from_end: true, ..self }
+        Self { by_end: ByEnd::First, ..self }
     }
 
     /// For an answer made of pictures, which are counted; `first` are members to put before all others.
@@ -237,6 +244,16 @@ impl Plain {
         Ok(())
     }
 
+    /// Takes a piece for all of the answer, as its end has told.
+    fn read_whole(&mut self, piece: Bytes, said: Reported, out: &mut Output) {
+        self.by_end = ByEnd::Told;
+        if let Some(used) = self.billing.told(&Lenient::Object(said)) {
+            out.report(used);
+        }
+        self.pass(piece, out);
+        self.complete(out);
+    }
+
     /// All of the answer is there.
     fn complete(&mut self, out: &mut Output) {
         self.release(out);
@@ -252,41 +269,31 @@ impl Plain {
 
 impl Form for Plain {
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
-        if std::mem::take(&mut self.from_end) && piece.len() <= HELD {
-            self.unread = Some(piece);
-            return Ok(());
-        }
-        if let Some(first) = self.unread.take() {
-            self.read(first, out)?;
+        match std::mem::replace(&mut self.by_end, ByEnd::Never) {
+            ByEnd::First if piece.len() <= HELD => {
+                if let Some(said) = tail::usage(&piece) {
+                    self.read_whole(piece, said, out);
+                    return Ok(());
+                }
+            }
+            // White space, if anything.
+            ByEnd::Told => {
+                self.by_end = ByEnd::Told;
+                self.pass(piece, out);
+                return Ok(());
+            }
+            ByEnd::First | ByEnd::Never => {}
         }
         self.read(piece, out)
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
-        if let Some(whole) = self.unread.take() {
-            let Some(said) = tail::usage(&whole) else {
-                self.read(whole, out)?;
-                return self.finish(out);
-            };
-            if let Some(used) = self.billing.told(&Lenient::Object(said)) {
-                out.report(used);
-            }
-            self.pass(whole, out);
-            self.complete(out);
-        }
         // Nothing has gone out of an answer that broke off while it was held back: it can still fail as a whole.
         if self.held.is_some() && !self.members.is_closed() {
             return Err(unreadable());
         }
         self.release(out);
         Ok(())
-    }
-
-    fn broken(&mut self, error: Error, out: &mut Output) -> Result<(), Error> {
-        if let Some(first) = self.unread.take() {
-            self.read(first, out)?;
-        }
-        if self.members.is_closed() { Ok(()) } else { Err(error) }
     }
 }
 

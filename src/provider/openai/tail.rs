@@ -2,13 +2,15 @@
 //! reading all that stands before it.
 //!
 //! In JSON the bytes `"usage"` cannot stand inside a string, whose quotes are escaped. So where they stand, a key or a
-//! short text begins; and where what follows closes just one bracket up to the end of the body, and no bracket before it
-//! was left open, that key is one of the outermost object. Whatever is less plain is left to the reader that goes from the
-//! front.
+//! short text begins; and where what follows closes just one bracket up to the end of the body, and no bracket of the body
+//! is left open, that key is one of the outermost object, and the object is whole: more may come behind it, but nothing of
+//! it. Whatever is less plain is left to the reader that goes from the front.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::{Finder, FinderRev};
+
+use crate::wire::marks::left_open;
 
 use super::usage::{Reported, quick};
 
@@ -25,19 +27,7 @@ pub(super) fn usage(body: &[u8]) -> Option<Reported> {
     let at = USAGE.rfind(body).filter(|at| *at > 0 && body[at - 1] != b'\\')?;
     let value = body[at + "\"usage\"".len()..].trim_ascii_start().strip_prefix(b":")?;
     let (said, rest) = quick::read_first(value.trim_ascii_start())?;
-    (closes_one(rest) && is_balanced(body)).then_some(said)
-}
-
-/// Whether as many brackets open as close, those in texts included. An answer that broke off within an object which has a
-/// `usage` of its own would otherwise look whole.
-fn is_balanced(body: &[u8]) -> bool {
-    // In steps that cannot overflow a byte, so that it is done in wide ones.
-    let step = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .fold(0i8, |sum, byte| sum + i8::from(matches!(byte, b'{' | b'[')) - i8::from(matches!(byte, b'}' | b']')))
-    };
-    body.chunks(127).map(|bytes| i64::from(step(bytes))).sum::<i64>() == 0
+    (closes_one(rest) && left_open(body) == Some(0)).then_some(said)
 }
 
 /// Whether `rest` closes one bracket more than it opens, with its last byte.
@@ -88,6 +78,7 @@ mod tests {
             r#"{"choices":[],"usage":{"prompt_tokens":7}}"#,
             r#" {"choices":[{"a":{"b":[1]}}], "usage" : {"prompt_tokens":7,"d":null} , "x":"}\"{","y":[{"z":1}]} "#,
             r#"{"usage":{"prompt_tokens":7},"choices":[{"message":{"content":"say \"usage\": {}"}}]}"#,
+            r#"{"choices":[{"message":{"content":"}]"}}],"usage":{"prompt_tokens":7}}"#,
         ] {
             assert_eq!(input(body), Some(7), "{body}");
         }
@@ -103,6 +94,8 @@ mod tests {
             r#"{"usage":{"prompt_tokens":"7"}}"#,
             r#"{"choices":[{"usage":{"prompt_tokens":7}}]}"#,
             r#"{"choices":[{"usage":{"prompt_tokens":7}}"#,
+            r#"{"say":"}","timing":{"usage":{"prompt_tokens":7}}"#,
+            r#"{"say":"\"}","timing":{"usage":{"prompt_tokens":7}}"#,
             r#"{"usage":{"prompt_tokens":7}"#,
             r#"{"usage":{"prompt_tokens":7}}{"#,
             r#"{"usage":{"prompt_tokens":7},"x":"}"#,

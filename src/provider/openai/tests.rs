@@ -341,6 +341,19 @@ fn a_whole_answer_comes_back_byte_for_byte_with_its_usage() {
 }
 
 #[test]
+fn an_answer_that_is_whole_does_not_wait_for_the_vendor_to_end_it() {
+    let text = r#"{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
+    let mut decoder = OpenAi::new(Dialect::OpenAi).encode(&call(WHOLE), &target(Dialect::OpenAi, "m")).unwrap().decoder;
+    let mut out = Output::default();
+    decoder.head(&http::Response::new(()).into_parts().0).unwrap();
+    decoder.push(Bytes::from(text), &mut out).unwrap();
+    assert_eq!((out.next_frame(), out.usage(), out.is_complete()), (Some(text.into()), tokens(9, 0, 3), true));
+    decoder.push(Bytes::from("\n"), &mut out).unwrap();
+    decoder.finish(&mut out).unwrap();
+    assert_eq!((out.next_frame(), out.usage()), (Some("\n".into()), tokens(9, 0, 3)));
+}
+
+#[test]
 fn an_error_inside_a_success_fails_before_anything_goes_out() {
     for (text, code) in [
         (r#"{"error":{"message":"m","code":502}}"#, Code::ProviderError),

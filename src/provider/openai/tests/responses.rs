@@ -99,6 +99,19 @@ fn a_stream_is_complete_at_its_last_event_and_tells_its_usage() {
 }
 
 #[test]
+fn the_last_event_is_known_however_its_lines_end() {
+    for event in [
+        "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{}}\n\n",
+        "event: response.completed\r\ndata: {\"type\": \"response.completed\",\"response\":{}}\r\n\r\n",
+        "event: response.completed\rdata: {\"type\" : \"response.completed\",\"response\":{}}\r\r",
+        "event: response.completed\rdata: {\"type\":\ndata: \"response.completed\",\"response\":{}}\n\n",
+    ] {
+        let (body, out, failed) = decode("text/event-stream", &[event.as_bytes()]);
+        assert_eq!((body.as_str(), failed.is_none(), out.is_complete()), (event, true, true), "{event:?}");
+    }
+}
+
+#[test]
 fn a_stream_cut_before_its_last_event_is_not_complete() {
     let cut = &STREAM[..STREAM.rfind("event: ").unwrap()];
     let (body, out, failed) = decode("text/event-stream", &[cut.as_bytes()]);
