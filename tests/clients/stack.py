@@ -54,6 +54,8 @@ kind = "minimax"
 base_url = "{minimax}"
 api_key = "minimax-secret"
 content_hosts = ["{minimax.removeprefix("http://")}"]
+[models."google-image"]
+provider = "gemini"
 [models."minimax-image"]
 provider = "minimax"
 price = {{ per_image = "0.0035" }}
