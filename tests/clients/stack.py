@@ -54,6 +54,10 @@ kind = "minimax"
 base_url = "{minimax}"
 api_key = "minimax-secret"
 content_hosts = ["{minimax.removeprefix("http://")}"]
+[models."gemini-1.5-pro"]
+provider = "gemini"
+[models."google-image"]
+provider = "gemini"
 [models."minimax-image"]
 provider = "minimax"
 price = {{ per_image = "0.0035" }}
