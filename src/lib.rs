@@ -96,6 +96,7 @@ pub use domain::limit_book::LimitBook;
 pub use domain::modality::Modality;
 pub use domain::model::{Catalog, ModelTerms};
 pub use domain::name::Name;
+pub use domain::pepper::Pepper;
 pub use domain::record::{Outcome, UsageRecord};
 pub use domain::usage::Usage;
 pub use gateway::{Gateway, GatewayBuilder};

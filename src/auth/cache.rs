@@ -12,6 +12,7 @@ use crate::base::error::{Code, Error};
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
 use crate::domain::key::{KeyDigest, KeyId, KeyRecord, KeyRefusal, id_claimed, id_within};
+use crate::domain::pepper::Pepper;
 use crate::store::error::StoreResult;
 use crate::store::keys::KeyStore;
 
@@ -55,6 +56,7 @@ pub(super) struct KeyCache {
     store: Arc<dyn KeyStore>,
     clock: Arc<dyn Clock>,
     cache_for: Duration,
+    pepper: Option<Pepper>,
     known: Bounded<Remembered>,
     unknown: Bounded<Remembered>,
     /// Lookups under way. A flight takes itself out when its last request is gone, so there are no more than requests.
@@ -64,13 +66,28 @@ pub(super) struct KeyCache {
 impl KeyCache {
     pub(super) fn new(store: Arc<dyn KeyStore>, clock: Arc<dyn Clock>, cache_for: Duration) -> Self {
         let (known, unknown) = (Bounded::new(REMEMBERED), Bounded::new(REMEMBERED));
-        Self { store, clock, cache_for, known, unknown, flights: Mutex::default() }
+        Self { store, clock, cache_for, pepper: None, known, unknown, flights: Mutex::default() }
     }
 
-    /// The same store with another clock and time to remember, and nothing remembered yet.
-    pub(super) fn with(&self, clock: Option<Arc<dyn Clock>>, cache_for: Option<Duration>) -> Self {
-        let clock = clock.unwrap_or_else(|| Arc::clone(&self.clock));
-        Self::new(Arc::clone(&self.store), clock, cache_for.unwrap_or(self.cache_for))
+    /// The same store with nothing remembered yet, and by another clock.
+    pub(super) fn with_clock(&self, clock: Arc<dyn Clock>) -> Self {
+        Self { pepper: self.pepper.clone(), ..Self::new(Arc::clone(&self.store), clock, self.cache_for) }
+    }
+
+    /// The same, but remembering for so long.
+    pub(super) fn with_cache_for(&self, cache_for: Duration) -> Self {
+        Self { cache_for, ..self.with_clock(Arc::clone(&self.clock)) }
+    }
+
+    /// The same, but for a store with peppered digests.
+    pub(super) fn with_pepper(&self, pepper: Pepper) -> Self {
+        Self { pepper: Some(pepper), ..self.with_clock(Arc::clone(&self.clock)) }
+    }
+
+    /// What the store keeps of `key`, if that is a key of its own.
+    fn digest(&self, key: &str) -> KeyDigest {
+        let digest = KeyDigest::of(key);
+        self.pepper.as_ref().map_or(digest, |pepper| pepper.of(&digest))
     }
 
     /// Who presents `key`.
@@ -80,11 +97,11 @@ impl KeyCache {
         let current = |remembered: &Remembered| remembered.epoch >= epoch && self.recent(remembered.at, now);
         let known = id_claimed(key).and_then(|id| self.known.get(id));
         if let Some(known) = known.as_ref().filter(|known| current(known)) {
-            return Identity::Now(self.verdict(known.found.as_ref(), &KeyDigest::of(key), now));
+            return Identity::Now(self.verdict(known.found.as_ref(), &self.digest(key), now));
         }
         let invalid = || Identity::Now(Err(refusal(KeyRefusal::Invalid)));
         let Some(id) = id_within(key) else { return invalid() };
-        let digest = KeyDigest::of(key);
+        let digest = self.digest(key);
         let remembered = known.or_else(|| self.unknown.get(id)).filter(|r| self.recent(r.at, now));
         if let Some(current) = remembered.as_ref().filter(|remembered| current(remembered)) {
             return Identity::Now(self.verdict(current.found.as_ref(), &digest, now));

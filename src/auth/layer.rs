@@ -6,6 +6,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use crate::base::clock::{Clock, SystemClock};
+use crate::domain::pepper::Pepper;
 use crate::store::keys::KeyStore;
 
 use super::cache::KeyCache;
@@ -34,13 +35,19 @@ impl AuthLayer {
     /// 30 s by default; zero asks the store at every request.
     #[must_use]
     pub fn cache_for(self, time: Duration) -> Self {
-        Self { keys: Arc::new(self.keys.with(None, Some(time))) }
+        Self { keys: Arc::new(self.keys.with_cache_for(time)) }
     }
 
     /// Where the time comes from; the machine's clock by default.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
-        Self { keys: Arc::new(self.keys.with(Some(Arc::new(clock)), None)) }
+        Self { keys: Arc::new(self.keys.with_clock(Arc::new(clock))) }
+    }
+
+    /// Keys are stored under this pepper: see [`Pepper`].
+    #[must_use]
+    pub fn pepper(self, pepper: Pepper) -> Self {
+        Self { keys: Arc::new(self.keys.with_pepper(pepper)) }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod limit_rules;
 pub mod modality;
 pub mod model;
 pub mod name;
+pub mod pepper;
 pub mod price;
 pub mod record;
 pub mod usage;

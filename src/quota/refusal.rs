@@ -1,7 +1,6 @@
 //! How a refusal reads, and the `x-ratelimit-*` headers.
 
-use std::fmt;
-use std::io::Write as _;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -108,9 +107,12 @@ pub(super) fn set_headroom(headroom: &[Headroom], headers: &mut HeaderMap) {
     values.set(headers);
 }
 
+/// Longer than the numbers and times of all six headers can be.
+const TEXT: usize = 192;
+
 /// Header values that are slices of one text: together they cost one allocation.
 struct Values {
-    text: Vec<u8>,
+    text: Text,
     /// Each name, and where its value ends.
     named: [Option<(&'static HeaderName, usize)>; REQUESTS.len() + TOKENS.len()],
     count: usize,
@@ -118,27 +120,29 @@ struct Values {
 
 impl Values {
     fn new() -> Self {
-        Self { text: Vec::with_capacity(128), named: [None; _], count: 0 }
+        Self { text: Text { bytes: [0; TEXT], len: 0 }, named: [None; _], count: 0 }
     }
 
     fn number(&mut self, name: &'static HeaderName, number: u64) {
-        self.text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        self.text.push(itoa::Buffer::new().format(number));
         self.end(name);
     }
 
     fn text(&mut self, name: &'static HeaderName, value: impl fmt::Display) {
-        // A vector takes all that is written to it.
+        // A text takes all that is written to it.
         let _ = write!(self.text, "{value}");
         self.end(name);
     }
 
     fn end(&mut self, name: &'static HeaderName) {
-        self.named[self.count] = Some((name, self.text.len()));
+        self.named[self.count] = Some((name, self.text.len));
         self.count += 1;
     }
 
     fn set(self, headers: &mut HeaderMap) {
-        let text = Bytes::from(self.text);
+        // And one for the request's id, so that the map grows once.
+        headers.reserve(self.count + 1);
+        let text = Bytes::from_owner(self.text);
         let mut from = 0;
         for (name, end) in self.named.into_iter().flatten() {
             if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(from..end)) {
@@ -146,6 +150,34 @@ impl Values {
             }
             from = end;
         }
+    }
+}
+
+/// A text of bounded length. What does not fit is left out.
+struct Text {
+    bytes: [u8; TEXT],
+    len: usize,
+}
+
+impl Text {
+    fn push(&mut self, part: &str) {
+        if let Some(room) = self.bytes[self.len..].get_mut(..part.len()) {
+            room.copy_from_slice(part.as_bytes());
+            self.len += part.len();
+        }
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.push(part);
+        Ok(())
+    }
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 

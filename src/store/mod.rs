@@ -15,6 +15,7 @@ pub mod ledger;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod limit_name;
 pub mod memory;
+pub mod peppered;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "redis"))]

@@ -54,12 +54,11 @@ fn marks(text: &[u8]) -> u64 {
 #[inline]
 fn marks_of(block: &[u8; BLOCK]) -> u64 {
     let (quote, backslash) = (u8x16::splat(b'"'), u8x16::splat(b'\\'));
-    let (lanes, _) = block.as_chunks::<LANE>();
-    lanes.iter().rev().fold(0, |marks, lane| {
-        let lane = u8x16::new(*lane);
-        let found = lane.simd_eq(quote) | lane.simd_eq(backslash);
-        marks << LANE | u64::from(found.to_bitmask())
-    })
+    let lane = |at: usize| {
+        let lane = u8x16::new(std::array::from_fn(|byte| block[at * LANE + byte]));
+        u64::from((lane.simd_eq(quote) | lane.simd_eq(backslash)).to_bitmask()) << (at * LANE)
+    };
+    lane(0) | lane(1) | lane(2) | lane(3)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod cache;
 mod credential;
 mod flight;
+mod pepper;
 mod service;
 mod setup;
 mod time;

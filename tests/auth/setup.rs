@@ -43,7 +43,7 @@ pub(crate) enum Mood {
 /// A store that counts what it is asked.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    pub(crate) held: MemoryKeys,
+    pub(crate) held: Arc<MemoryKeys>,
     pub(crate) gate: Arc<Semaphore>,
     mood: Mutex<Mood>,
     lookups: AtomicUsize,
@@ -57,7 +57,7 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn new(tells: bool) -> Self {
         Self {
-            held: MemoryKeys::new(),
+            held: Arc::new(MemoryKeys::new()),
             gate: Arc::new(Semaphore::new(0)),
             mood: Mutex::new(Mood::Prompt),
             lookups: AtomicUsize::new(0),
