@@ -39,7 +39,16 @@ fn spend(nanos: u64) -> Amounts {
 fn request(workspace: &str, hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller(workspace);
     let limits = limits.to_vec();
-    Reservation { caller, modality: None, model: None, hold, limits, lasting: false, now: Timestamp::EPOCH }
+    Reservation {
+        caller,
+        modality: None,
+        model: None,
+        hold,
+        limits,
+        lasting: false,
+        record: None,
+        now: Timestamp::EPOCH,
+    }
 }
 
 async fn counts(store: &PostgresStore, limit: &Arc<Limit>) -> (u64, u64) {
@@ -430,6 +439,8 @@ async fn a_newer_database_and_a_wish_for_tls_are_refused_with_what_to_do() {
     let newer = PostgresStore::connect(&url).await.unwrap_err();
     assert_eq!(newer.kind(), StoreErrorKind::Refused);
     assert!(newer.message().contains("99"), "{newer}");
+    let nobody = PostgresStore::connect("postgres://u:hunter2@127.0.0.1:1/x").await.unwrap_err();
+    assert!(nobody.message().contains("refused") && !nobody.message().contains("hunter2"), "{nobody}");
     let tls = PostgresStore::connect("postgres://u:hunter2@localhost/x?sslmode=require").await.unwrap_err();
     assert!(tls.message().contains("sslmode=disable") && !tls.message().contains("hunter2"), "{tls}");
 }

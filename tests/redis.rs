@@ -42,7 +42,16 @@ fn spend(nanos: u64) -> Amounts {
 fn request(hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller("acme");
     let limits = limits.to_vec();
-    Reservation { caller, modality: None, model: None, hold, limits, lasting: false, now: Timestamp::EPOCH }
+    Reservation {
+        caller,
+        modality: None,
+        model: None,
+        hold,
+        limits,
+        lasting: false,
+        record: None,
+        now: Timestamp::EPOCH,
+    }
 }
 
 async fn admitted(store: &impl QuotaStore, hold: Amounts, limits: &[Arc<Limit>]) -> kancy::store::grant::Grant {

@@ -191,6 +191,31 @@ fn a_file_that_is_not_ours_is_refused_in_one_line_and_left_as_it_is() {
     assert!(refused.message().contains("another program"), "{refused}");
 }
 
+#[tokio::test]
+async fn a_file_that_was_closed_is_whole_without_its_log() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    store.record(contract::ledger::record("r", Timestamp::from_secs(1_800_000_000))).await.unwrap();
+    drop(store);
+    let copy = folder.0.join("copy.db");
+    std::fs::copy(folder.file(), &copy).unwrap();
+    let rows = SqliteStore::open(copy).unwrap().usage(Default::default(), Vec::new()).await.unwrap();
+    assert_eq!(rows[0].requests, 1);
+}
+
+#[test]
+fn a_damaged_file_is_refused_in_one_line_and_left_as_it_is() {
+    let folder = Folder::new();
+    drop(SqliteStore::open(folder.file()).unwrap());
+    let mut bytes = std::fs::read(folder.file()).unwrap();
+    bytes[4_096..].iter_mut().for_each(|byte| *byte = !*byte);
+    std::fs::write(folder.file(), &bytes).unwrap();
+    let refused = SqliteStore::open(folder.file()).unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Corrupt);
+    assert!(refused.message().contains("damaged") && !refused.message().contains('\n'), "{refused}");
+    assert_eq!(std::fs::read(folder.file()).unwrap(), bytes);
+}
+
 #[test]
 fn a_file_of_a_newer_version_is_refused() {
     let folder = Folder::new();

@@ -67,6 +67,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The record as it stands while the request runs; `None` where nobody keeps one.
     fn running(&self, meter: &Meter) -> Option<UsageRecord>;
 
+    /// The id of that record.
+    fn record_id(&self) -> Option<Arc<str>>;
+
     /// Whether the host is going down, so that what is cut now is cut by us.
     fn is_closing(&self) -> bool;
 }
@@ -80,6 +83,10 @@ impl Journal for Nobody {
     }
 
     fn running(&self, _: &Meter) -> Option<UsageRecord> {
+        None
+    }
+
+    fn record_id(&self) -> Option<Arc<str>> {
         None
     }
 
@@ -257,6 +264,11 @@ impl Meter {
     /// Looks at what was learnt so far. `look` must not ask the meter for anything.
     pub(crate) fn learnt<T>(&self, look: impl FnOnce(&Learnt) -> T) -> T {
         look(&self.state().learnt)
+    }
+
+    /// The id of the request's record; `None` where nobody journals.
+    pub(crate) fn record_id(&self) -> Option<Arc<str>> {
+        self.0.journal.record_id()
     }
 
     /// Makes the books, or repeats them.

@@ -135,6 +135,10 @@ impl Journal for Entry {
         }
     }
 
+    fn record_id(&self) -> Option<Arc<str>> {
+        Some(Arc::clone(&self.id))
+    }
+
     fn is_closing(&self) -> bool {
         self.settings.closing.is_closed()
     }

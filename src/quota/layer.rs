@@ -114,7 +114,16 @@ impl QuotaLayer {
         let all_open = limits.iter().all(|limit| self.is_open(limit));
         let later = all_open.then(|| Later { store: Arc::clone(&self.store), limits: limits.clone() });
         let lasting = extensions.get::<Call>().is_some_and(|call| call.endpoint().makes_job());
-        let reservation = Reservation { caller, modality, model, hold, limits, lasting, now: self.clock.now() };
+        let reservation = Reservation {
+            caller,
+            modality,
+            model,
+            hold,
+            limits,
+            lasting,
+            record: meter.record_id(),
+            now: self.clock.now(),
+        };
         Ok(Asked { meter, hold, later, decision: self.store.reserve(reservation) })
     }
 

@@ -101,6 +101,12 @@ pub trait UsageStore: fmt::Debug + Send + Sync + 'static {
 
     /// What finished records post to a limit's counter: their [`UsageRecord::amounts`]; running ones are left out.
     fn posted(&self, query: PostedQuery) -> StoreFuture<StoreResult<Vec<(Timestamp, Amounts)>>>;
+
+    /// A number that grows whenever records of an instance that is gone were ended here in its stead: counters may have
+    /// been told something else, and are to be brought up from the ledger. It stays as it is where that cannot happen.
+    fn corrections(&self) -> u64 {
+        0
+    }
 }
 
 impl<T: UsageSink + ?Sized> UsageSink for Arc<T> {
@@ -124,5 +130,9 @@ impl<T: UsageStore + ?Sized> UsageStore for Arc<T> {
 
     fn posted(&self, query: PostedQuery) -> StoreFuture<StoreResult<Vec<(Timestamp, Amounts)>>> {
         (**self).posted(query)
+    }
+
+    fn corrections(&self) -> u64 {
+        (**self).corrections()
     }
 }

@@ -31,6 +31,9 @@ pub struct Reservation {
     pub limits: Vec<Arc<Limit>>,
     /// Whether the hold is a job's, which outlives the request and its instance.
     pub lasting: bool,
+    /// The request's record in the ledger, which tells what became of it should its instance die. `None` where nobody
+    /// keeps one.
+    pub record: Option<Arc<str>>,
     /// The gateway's time; stores with a clock of their own go by that.
     pub now: Timestamp,
 }

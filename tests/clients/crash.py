@@ -1,5 +1,6 @@
 """Kills the gateway with -9 at random moments under load and checks its ledger: every answered request has exactly one
-record, what was in flight is posted at its hold, the counters come to the sum of the records, and no slot is left taken.
+record, what was in flight is posted at its hold, the counters come to the sum of the records (in Redis, to no less), and no
+slot is left taken.
 
     crash.py GATEWAY [ROUNDS] [--storage sqlite|postgres|shared]
 
@@ -98,7 +99,7 @@ def settled(gateway):
         time.sleep(0.5)
 
 
-def verdict(gateway, asked, answered):
+def verdict(kind, gateway, asked, answered):
     rows = settled(gateway)
     spend, reserved, slots, slots_reserved = counters(gateway)
     of = {}
@@ -106,6 +107,9 @@ def verdict(gateway, asked, answered):
         of.setdefault(row["request_id"], []).append(row)
     unknown = [row for row in rows if row["outcome"] == "unknown_after_crash"]
     booked = sum(nanos(row["cost_usd"]) for row in rows)
+    # Redis posts at its hold what it was not told of, whatever the ledger knows; never less.
+    hold = max((nanos(row["cost_usd"]) for row in unknown), default=0)
+    excess = hold * len(asked - answered) if kind == "shared" else 0
     print(f"{len(asked)} asked, {len(answered)} answered, {len(rows)} records, {len(unknown)} unknown after a crash")
     bad = {
         "not answered by a gateway that lives": [i for i in asked - answered if i.startswith("survivor")],
@@ -117,7 +121,7 @@ def verdict(gateway, asked, answered):
         "still running": [row["request_id"] for row in rows if row["outcome"] is None],
         "leaked slots": [(slots, slots_reserved)] if slots or slots_reserved else [],
         "money still held": [reserved] if reserved else [],
-        "spend counter is not the sum of the records": [spend, booked] if spend != booked else [],
+        "spend counter is not the sum of the records": [spend, booked] if not booked <= spend <= booked + excess else [],
     }
     report = gateway.admin("/usage")["data"]
     if sum(nanos(row["cost_usd"]) for row in report) != booked:
@@ -157,7 +161,7 @@ def main():
         for thread in beside[1]:
             thread.join()
     last = survivor or Gateway(program, path)
-    bad = verdict(last, asked, answered)
+    bad = verdict(args.storage, last, asked, answered)
     last.process.send_signal(signal.SIGTERM)
     assert last.process.wait(timeout=40) == 0
     print(json.dumps(bad) if bad else "1 passed, 0 failed")

@@ -36,8 +36,8 @@ STARTED = []
 @atexit.register
 def stop_all():
     while STARTED:
-        process, home = STARTED.pop()
-        process.send_signal(signal.SIGINT)
+        process, home, stop = STARTED.pop()
+        process.send_signal(stop)
         process.wait()
         shutil.rmtree(home, ignore_errors=True)
 
@@ -57,8 +57,8 @@ def postgres():
     quiet = {"cwd": home, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     data, port = os.path.join(home, "data"), free_port()
     subprocess.run([*as_postgres, initdb, "--username=kancy", "--auth=trust", "--no-sync", "-D", data], check=True, **quiet)
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-k", home, "-D", data]
-    STARTED.append((subprocess.Popen([*as_postgres, os.path.join(folder, "postgres"), *options], **quiet), home))
+    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "shared_buffers=32MB", "-k", home, "-D", data]
+    STARTED.append((subprocess.Popen([*as_postgres, os.path.join(folder, "postgres"), *options], **quiet), home, signal.SIGQUIT))
     wait_for(port)
     query(port, "SELECT 1")
     return port
@@ -89,6 +89,6 @@ def redis():
         raise SystemExit("redis-server is not installed: run .ci/servers")
     home, port = tempfile.mkdtemp(prefix="kancy-redis-"), free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", home]
-    STARTED.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), home))
+    STARTED.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), home, signal.SIGKILL))
     wait_for(port)
     return port

@@ -1,4 +1,5 @@
-"""Stores that refuse, hang and flap: what callers see meanwhile, and that all is well again by itself.
+"""Stores that refuse, hang and flap, and a disk that is full: what callers see meanwhile, and that all is well again by
+itself.
 
     store_trouble.py GATEWAY
 
@@ -9,6 +10,8 @@ word. The troubles run side by side.
 import concurrent.futures
 import json
 import os
+import resource
+import signal
 import socket
 import sys
 import tempfile
@@ -105,16 +108,22 @@ class Proxy:
 class World:
     """A gateway, its proxies, its vendor and its callers' keys."""
 
-    def __init__(self, program, name, postgres, redis=None, number=0):
+    def __init__(self, program, name, postgres=None, redis=None, number=0):
         self.name, self.calls, self.waiting, self.asked, self.turned_away = name, 0, False, [], set()
         self.gate = threading.Event()  # the vendor answers while it is set
         self.gate.set()
-        servers.query(postgres, f"CREATE DATABASE {name}")
-        self.database, self.redis = Proxy(postgres), redis and Proxy(redis)
+        self.database, self.redis = postgres and Proxy(postgres), redis and Proxy(redis)
+        self.home = tempfile.mkdtemp()
+        storage = f'url = "sqlite:{self.home}/kancy.db"'
+        if postgres:
+            servers.query(postgres, f"CREATE DATABASE {name}")
+            storage = f'url = "{servers.postgres_url(self.database.port, name)}"'
+        if redis:
+            storage += f'\nquota = "redis://127.0.0.1:{self.redis.port}/{number}"'
         self.keys = {workspace: minted(program) for workspace in (*WORKSPACES, "late", "stranger")}
-        path = os.path.join(tempfile.mkdtemp(), "kancy.toml")
+        path = os.path.join(self.home, "kancy.toml")
         with open(path, "w") as file:
-            file.write(self.config(self.redis and f"redis://127.0.0.1:{self.redis.port}/{number}"))
+            file.write(self.config(storage))
         self.gateway = Gateway(program, path)
 
     def vendor(self):
@@ -129,12 +138,10 @@ class World:
 
         return Counted.start()
 
-    def config(self, quota):
-        quota = f'quota = "{quota}"' if quota else ""
+    def config(self, storage):
         lines = [f"""
 [storage]
-url = "{servers.postgres_url(self.database.port, self.name)}"
-{quota}
+{storage}
 [gateway]
 key_cache_seconds = {CACHED}
 [admin]
@@ -250,9 +257,8 @@ def counters_are_away(world, trouble):
     assert used == answered, f"{world.name}: after {trouble}: {used} counted of {answered}"
 
 
-def database_is_away(world, trouble):
-    """PostgreSQL is in trouble: keys stay known for a while, and nothing is sent to a vendor that is not on record."""
-    world.greet()
+def during_an_answer(world, begin, trouble):
+    """Begins the trouble while a vendor is at work; its answer goes out all the same. Returns when that was."""
     world.gate.clear()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         midway = pool.submit(world.chat, "closed")
@@ -260,11 +266,36 @@ def database_is_away(world, trouble):
             if midway.done():  # refused by a loaded machine's slowness
                 midway = pool.submit(world.chat, "closed")
             time.sleep(0.01)
-        world.database.set(trouble)
+        begin()
         since = time.monotonic()
         world.gate.set()
         took = world.expect(midway.result(), WELL, f"{trouble}: an answer that was on its way")
         assert took < 4, f"{world.name}: {trouble}: its end took {took} s"
+    return since
+
+
+def disk_is_full(world, trouble):
+    """No file can grow: nothing is sent to a vendor that is not on record, and nothing is forgotten."""
+    world.greet()
+    pid = world.gateway.process.pid
+    size = os.path.getsize(os.path.join(world.home, "kancy.db-wal"))
+    limit = lambda bytes: resource.prlimit(pid, resource.RLIMIT_FSIZE, (bytes, resource.RLIM_INFINITY))
+    during_an_answer(world, lambda: limit(size), trouble)
+    calls = world.calls
+    for workspace in WORKSPACES:
+        took = world.expect(world.chat(workspace), (500, "ledger_unavailable"), f"{trouble}: {workspace}")
+        assert took < 2, f"{world.name}: a refusal took {took} s"
+    assert world.calls == calls, f"{world.name}: a vendor was called off the record"
+    limit(resource.RLIM_INFINITY)
+    for workspace in WORKSPACES:
+        world.until_well(f"after {trouble}", world.chat, workspace)
+    world.check_records()
+
+
+def database_is_away(world, trouble):
+    """PostgreSQL is in trouble: keys stay known for a while, and nothing is sent to a vendor that is not on record."""
+    world.greet()
+    since = during_an_answer(world, lambda: world.database.set(trouble), trouble)
     calls = world.calls
     refusal = "ledger_unavailable" if world.redis else "quota_unavailable"
     if time.monotonic() - since < CACHED - 1.5:
@@ -289,16 +320,21 @@ def database_is_away(world, trouble):
 
 def main():
     program = os.path.abspath(sys.argv[1])
+    # Inherited by the gateways: a file that must not grow is an error, not the end.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     postgres, redis = servers.postgres(), servers.redis()
     troubles = [(counters_are_away, "refuse", redis), (counters_are_away, "hang", redis), (counters_are_away, "flap", redis),
                 (database_is_away, "refuse", redis), (database_is_away, "hang", redis),
-                (database_is_away, "refuse", None), (database_is_away, "hang", None)]
+                (database_is_away, "hang", None), (disk_is_full, "full", None)]
 
     def run(number):
         trouble, mode, quota = troubles[number]
-        world = World(program, f"{trouble.__name__}_{mode}_{number}", postgres, quota, number)
+        database = None if trouble is disk_is_full else postgres
+        start = time.monotonic()
+        world = World(program, f"{trouble.__name__}_{mode}_{number}", database, quota, number)
         trouble(world, mode)
         world.stop()
+        print(f"{world.name}: {time.monotonic() - start:.1f} s")
 
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(len(troubles)) as pool:

@@ -25,6 +25,7 @@ pub async fn database(server: &Server) -> String {
     server.url.replace("/postgres?", &format!("/{name}?"))
 }
 
+#[allow(dead_code, reason = "some tests connect with options")]
 pub async fn connect(url: &str) -> PostgresStore {
     PostgresStore::connect(url).await.unwrap()
 }

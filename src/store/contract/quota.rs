@@ -122,8 +122,16 @@ impl<'a> Stage<'a> {
     async fn ask_for(&self, hold: Amounts, limits: &[&Arc<Limit>], lasting: bool) -> Decision {
         let limits = limits.iter().map(|l| Arc::clone(l)).collect();
         let (modality, model) = (Some(Modality::Text), Some("m".into()));
-        let reservation =
-            Reservation { caller: self.caller.clone(), modality, model, hold, limits, lasting, now: self.now };
+        let reservation = Reservation {
+            caller: self.caller.clone(),
+            modality,
+            model,
+            hold,
+            limits,
+            lasting,
+            record: None,
+            now: self.now,
+        };
         self.store.reserve(reservation).await.expect("the store answers")
     }
 

@@ -1,6 +1,7 @@
 //! Heartbeats: who is alive, and what the dead have left behind.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::base::clock::Timestamp;
 use crate::domain::key::KeyId;
+use crate::domain::record::UsageRecord;
 use crate::store::error::StoreResult;
 
 use super::quota::{End, Job, QuotaQueue};
-use super::{Shared, failed, patient, signed};
+use super::{Shared, failed, patient, row, signed};
 
 /// Keys that wait for their last use to be written; of more than these the last use is not kept.
 const TOUCHED: usize = 10_000;
@@ -31,9 +33,11 @@ const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_cra
      WHERE id IN (SELECT id FROM kancy_ledger WHERE outcome IS NULL \
          AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
          AND NOT EXISTS (SELECT FROM kancy_jobs WHERE record_id = kancy_ledger.id) \
-         ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED)";
+         ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) \
+     RETURNING workspace";
 
-const ORPHANED_GRANTS: &str = "SELECT id, workspace, until IS NOT NULL AND NOT kept FROM kancy_quota_grants \
+/// What the dead held and the records of their requests; whether it is a job's, and whether a job has kept it.
+const ORPHANED_GRANTS: &str = "SELECT id, workspace, open_grant::json ->> 'record', until IS NOT NULL, kept FROM kancy_quota_grants \
      WHERE until < now() OR until IS NULL \
          AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
      ORDER BY id LIMIT $2";
@@ -80,35 +84,65 @@ pub(super) async fn run(shared: Arc<Shared>, quota: Arc<QuotaQueue>, touches: Ar
     let mut closed = shared.closed.subscribe();
     let mut ticks = interval((stale_after / 10).min(Duration::from_secs(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut corrected = Vec::new();
     loop {
         tokio::select! {
             _ = closed.wait_for(|closed| *closed) => return,
             _ = ticks.tick() => {}
         }
+        // A tick later: by then whoever else took something in has settled it, and a hold is not counted twice.
+        if !corrected.is_empty() {
+            shared.missed().extend(std::mem::take(&mut corrected));
+            shared.corrections.fetch_add(1, Ordering::AcqRel);
+        }
         // What fails is tried again at the next tick.
-        let _ = patient(async {
+        let taken_in = patient(async {
             beat(&shared).await?;
             touches.write(&shared).await?;
             take_in(&shared, &quota, stale_after).await
-        })
-        .await;
+        });
+        corrected = taken_in.await.unwrap_or_default();
     }
 }
 
-async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> StoreResult<()> {
-    let client = shared.client().await?;
+/// Takes in what the dead left. Returns the workspaces whose records were ended in their stead.
+async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> StoreResult<Vec<String>> {
     let stale = stale_after.as_secs_f64();
-    client.execute(POST_RUNNING, &[&stale, &ORPHANS]).await.map_err(|e| failed(&e))?;
-    let orphans = client.query(ORPHANED_GRANTS, &[&stale, &ORPHANS]).await.map_err(|e| failed(&e))?;
+    let posted = shared.query(POST_RUNNING, &[&stale, &ORPHANS]).await?;
+    let orphans = shared.query(ORPHANED_GRANTS, &[&stale, &ORPHANS]).await?;
     if orphans.is_empty() {
         // Long gone, and nothing left that names them.
-        let forget = "DELETE FROM kancy_instances WHERE seen < now() - interval '1 day'";
-        return client.execute(forget, &[]).await.map(drop).map_err(|e| failed(&e));
+        shared.execute("DELETE FROM kancy_instances WHERE seen < now() - interval '1 day'", &[]).await?;
+    } else {
+        let ids: Vec<_> = orphans.iter().filter_map(|orphan| orphan.get::<_, Option<&str>>(2)).collect();
+        let records = records(shared, &ids).await?;
+        for orphan in &orphans {
+            let record = orphan.get::<_, Option<&str>>(2).map(|id| records.get(id));
+            let kept = orphan.get::<_, bool>(3).then(|| orphan.get(4));
+            if let Some(end) = end(record, kept, shared.durable) {
+                quota.push_surely(Job::settle(orphan.get(0), orphan.get(1), end));
+            }
+        }
+        quota.flush().await;
     }
-    for orphan in orphans {
-        let end = if orphan.get(2) { End::Void } else { End::AtHold };
-        quota.push_surely(Job::settle(orphan.get(0), orphan.get(1), end));
+    Ok(posted.iter().map(|row| row.get(0)).collect())
+}
+
+async fn records(shared: &Shared, ids: &[&str]) -> StoreResult<HashMap<Arc<str>, UsageRecord>> {
+    let find = format!("SELECT {} FROM kancy_ledger WHERE id = ANY ($1)", &*row::SELECTED);
+    let read = |row| row::read(row).map(|(record, _)| (Arc::clone(&record.id), record));
+    shared.query(&find, &[&ids]).await?.iter().map(read).collect()
+}
+
+/// How an orphaned grant ends, by the ledger's word on its request; `None` = not yet. A request without a record says
+/// nothing; one whose record is not there never reached its vendor, where a row is durable before that. `kept` is of a
+/// job's: no vendor is called for one before that.
+fn end(record: Option<Option<&UsageRecord>>, kept: Option<bool>, durable: bool) -> Option<End> {
+    match (record, kept) {
+        (Some(Some(record)), _) if record.outcome.is_some() => Some(End::Used(record.amounts())),
+        (_, Some(false)) => Some(End::Void),
+        (Some(Some(_)), None) => None,
+        (Some(None), None) if durable => Some(End::Void),
+        _ => Some(End::AtHold),
     }
-    quota.flush().await;
-    Ok(())
 }

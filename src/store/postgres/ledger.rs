@@ -92,15 +92,15 @@ impl Ledger {
 
 impl UsageSink for PostgresStore {
     fn open(&self, record: &UsageRecord) -> StoreFuture<StoreResult<()>> {
-        let Inner { ledger, durable, .. } = &*self.0;
-        if *durable && ledger.is_stuck() {
+        let Inner { ledger, shared, .. } = &*self.0;
+        if shared.durable && ledger.is_stuck() {
             return StoreFuture::ready(Err(stuck()));
         }
-        ledger.write(record.clone(), *durable)
+        ledger.write(record.clone(), shared.durable)
     }
 
     fn record(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {
-        self.0.ledger.write(record, self.0.durable)
+        self.0.ledger.write(record, self.0.shared.durable)
     }
 }
 

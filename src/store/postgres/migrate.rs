@@ -15,6 +15,8 @@ const LOCK: i64 = 0x6b6e_6379;
 /// Brings the tables up to this version, one instance after the other. Those of a newer version are refused as they are.
 pub(super) async fn run(client: &mut ClientWrapper) -> StoreResult<()> {
     let transaction = client.transaction().await.map_err(|e| failed(&e))?;
+    // An index on a large ledger takes its time, and so may the instance before this one.
+    transaction.batch_execute("SET LOCAL statement_timeout = 0").await.map_err(|e| failed(&e))?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(|e| failed(&e))?;
     transaction
         .batch_execute("CREATE TABLE IF NOT EXISTS kancy_migrations (version integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())")

@@ -38,8 +38,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
-use tokio::sync::watch;
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use tokio::sync::{Semaphore, watch};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, Row};
@@ -54,6 +54,8 @@ use ledger::Ledger;
 
 /// The longest that a statement or a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The server gives up as well: whoever is given the connection next shall not wait for what nobody wants any more.
+const GIVE_UP: &str = "SET statement_timeout = '5s'";
 
 /// How a [`PostgresStore`] works.
 #[derive(Clone, Debug)]
@@ -86,7 +88,6 @@ struct Inner {
     ledger: Arc<Ledger>,
     quota: Arc<quota::QuotaQueue>,
     touches: Arc<instances::Touches>,
-    durable: bool,
     alerts: Option<Arc<dyn AlertStore>>,
 }
 
@@ -97,8 +98,13 @@ struct Shared {
     instance: String,
     key_epoch: AtomicU64,
     limits: watch::Sender<u64>,
-    /// The names of limits whose counters have missed what the ledger has.
+    /// The names of limits, and workspaces, whose counters have missed what the ledger has.
     missed: Mutex<HashSet<String>>,
+    /// How often rows were ended here in the stead of an instance that is gone.
+    corrections: AtomicU64,
+    /// What reports may have of the connections: a heartbeat must never wait for them.
+    reporting: Semaphore,
+    durable: bool,
     closed: watch::Sender<bool>,
 }
 
@@ -112,7 +118,8 @@ impl PostgresStore {
     /// Connects with options.
     pub async fn connect_with(url: &str, options: PostgresOptions) -> StoreResult<Self> {
         let config = read_url(url)?;
-        let pool = pool(config.clone(), options.connections.max(3))?;
+        let connections = options.connections.max(3);
+        let pool = pool(config.clone(), connections)?;
         migrate::run(&mut *client(&pool).await?).await?;
         let shared = Arc::new(Shared {
             pool,
@@ -120,6 +127,9 @@ impl PostgresStore {
             key_epoch: AtomicU64::new(0),
             limits: watch::Sender::new(0),
             missed: Mutex::default(),
+            corrections: AtomicU64::new(0),
+            reporting: Semaphore::new(connections / 2),
+            durable: options.durable,
             closed: watch::Sender::new(false),
         });
         instances::beat(&shared).await?;
@@ -127,7 +137,6 @@ impl PostgresStore {
             ledger: Arc::new(Ledger::new()),
             quota: Arc::new(quota::queue()),
             touches: Arc::default(),
-            durable: options.durable,
             alerts: options.alerts,
             shared,
         };
@@ -170,8 +179,8 @@ impl Drop for Inner {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { shared, durable, .. } = &*self.0;
-        f.debug_struct("PostgresStore").field("instance", &shared.instance).field("durable", durable).finish()
+        let Shared { instance, durable, .. } = &*self.0.shared;
+        f.debug_struct("PostgresStore").field("instance", instance).field("durable", durable).finish()
     }
 }
 
@@ -230,6 +239,9 @@ fn pool(config: Config, connections: usize) -> StoreResult<Pool> {
     let timeouts = Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) };
     Pool::builder(manager)
         .max_size(connections)
+        .post_create(Hook::async_fn(|client, _| {
+            Box::pin(async move { client.batch_execute(GIVE_UP).await.map_err(HookError::Backend) })
+        }))
         .runtime(Runtime::Tokio1)
         .timeouts(timeouts)
         .build()
@@ -239,6 +251,7 @@ fn pool(config: Config, connections: usize) -> StoreResult<Pool> {
 async fn client(pool: &Pool) -> StoreResult<Object> {
     pool.get().await.map_err(|e| match e {
         deadpool_postgres::PoolError::Backend(e) => failed(&e),
+        deadpool_postgres::PoolError::Timeout(_) => StoreError::unavailable("PostgreSQL does not answer"),
         e => StoreError::unavailable(format!("PostgreSQL: {e}")),
     })
 }
@@ -246,7 +259,8 @@ async fn client(pool: &Pool) -> StoreResult<Object> {
 /// What PostgreSQL reports, by meaning. Its texts hold no data of ours.
 fn failed(error: &tokio_postgres::Error) -> StoreError {
     let Some(db) = error.as_db_error() else {
-        return StoreError::unavailable(format!("PostgreSQL: {error}"));
+        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        return StoreError::unavailable(format!("PostgreSQL: {error}{cause}"));
     };
     // Classes 22 and 23: it is the value that will not do, now and ever.
     let is_value = db.code().code().starts_with("22") || db.code().code().starts_with("23");

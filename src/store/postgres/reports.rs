@@ -1,7 +1,9 @@
 //! Reading the ledger: listings, sums by group, and what counts against limits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -16,7 +18,7 @@ use crate::store::tables::{Page, PageOf};
 
 use super::ledger::Ledger;
 use super::row::{SELECTED, UNITS, read, usage};
-use super::{PostgresStore, Shared, failed, nanos, patient, unsigned};
+use super::{PATIENCE, PostgresStore, Shared, failed, nanos, patient, unsigned};
 
 impl UsageStore for PostgresStore {
     fn records(&self, filter: RecordFilter, page: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
@@ -31,7 +33,11 @@ impl UsageStore for PostgresStore {
 
     fn posted(&self, query: PostedQuery) -> StoreFuture<StoreResult<Vec<(Timestamp, Amounts)>>> {
         let reports = self.reports();
-        StoreFuture::new(async move { reports.posted(&query).await })
+        StoreFuture::new(async move { reports.posted(&query, Vec::new()).await })
+    }
+
+    fn corrections(&self) -> u64 {
+        self.0.shared.corrections.load(Ordering::Acquire)
     }
 }
 
@@ -114,6 +120,13 @@ impl Reports {
         .await
     }
 
+    /// As [`query`](Self::query), for people: they take turns.
+    async fn report(&self, sql: &str, condition: &Condition) -> StoreResult<Vec<Row>> {
+        let turn = timeout(PATIENCE, self.shared.reporting.acquire()).await;
+        let _turn = turn.map_err(|_| StoreError::unavailable("PostgreSQL is busy with other reports"))?;
+        self.query(sql, condition).await
+    }
+
     async fn records(&self, filter: &RecordFilter, page: &Page) -> StoreResult<PageOf<UsageRecord>> {
         let mut condition = Condition::of(filter);
         if let Some(cursor) = &page.after {
@@ -127,7 +140,7 @@ impl Reports {
             "SELECT {selected} FROM kancy_ledger WHERE {} ORDER BY \"time\" DESC, seq DESC LIMIT {most}",
             condition.sql
         );
-        let rows = self.query(&sql, &condition).await?;
+        let rows = self.report(&sql, &condition).await?;
         let more = rows.len() > page.limit;
         let mut next = None;
         let mut items = Vec::with_capacity(rows.len());
@@ -151,7 +164,7 @@ impl Reports {
             let places: Vec<_> = (1..=groups.len()).map(|n| n.to_string()).collect();
             sql.push_str(&format!(" GROUP BY {0} ORDER BY {0}", places.join(", ")));
         }
-        let rows = self.query(&sql, &condition).await?;
+        let rows = self.report(&sql, &condition).await?;
         let first = by.len();
         let read = |row: &Row| UsageRow {
             group: (0..first).map(|n| row.get(n)).collect(),
@@ -163,11 +176,19 @@ impl Reports {
         Ok(rows.iter().map(read).filter(|row| row.requests > 0).collect())
     }
 
-    /// See [`UsageStore::posted`].
-    pub(super) async fn posted(&self, query: &PostedQuery) -> StoreResult<Vec<(Timestamp, Amounts)>> {
+    /// See [`UsageStore::posted`]. Records in `without` are left out: they are counted otherwise.
+    pub(super) async fn posted(
+        &self,
+        query: &PostedQuery,
+        without: Vec<String>,
+    ) -> StoreResult<Vec<(Timestamp, Amounts)>> {
         const COUNTED: [&str; 7] =
             ["input_tokens", "output_tokens", "images", "video_seconds", "audio_seconds", "characters", "cost"];
-        let condition = Condition::of_limit(&query.key, query.from);
+        let mut condition = Condition::of_limit(&query.key, query.from);
+        if !without.is_empty() {
+            condition.values.push(Box::new(without));
+            condition.sql.push_str(&format!(" AND id <> ALL (${})", condition.values.len()));
+        }
         let sql = if query.each {
             let counted = COUNTED.join(", ");
             format!("SELECT \"time\", 1::bigint, {counted} FROM kancy_ledger WHERE {} ORDER BY \"time\"", condition.sql)

@@ -32,7 +32,7 @@ mod settle;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +83,8 @@ struct Inner {
     open: DashMap<String, Open>,
     /// The limits as this instance has last seen them. One that comes as another value may have been away meanwhile.
     known: DashMap<String, Arc<Limit>>,
+    /// The ledger's corrections that `known` knows of.
+    corrected: AtomicU64,
     seeding: Semaphore,
     alerts: Mutex<Option<Arc<dyn AlertStore>>>,
     lease: Duration,
@@ -122,6 +124,7 @@ impl RedisQuota {
             overshoots: AtomicUsize::new(0),
             open: DashMap::new(),
             known: DashMap::new(),
+            corrected: AtomicU64::new(0),
             seeding: Semaphore::new(1),
             alerts: Mutex::new(None),
             lease,
@@ -300,6 +303,10 @@ impl Inner {
 
     /// Calls the script, once all counters are there and known here.
     async fn call_seeded(&self, op: Op, workspace: &str, ask: &Ask<'_>, limits: &[Arc<Limit>]) -> StoreResult<Reply> {
+        let corrections = self.ledger.corrections();
+        if self.corrected.swap(corrections, Ordering::AcqRel) != corrections {
+            self.known.clear();
+        }
         if !limits.iter().all(|limit| self.knows(limit)) {
             let _turn = self.turn().await?;
             for limit in limits.iter().filter(|limit| !self.knows(limit)) {
@@ -344,6 +351,7 @@ impl Inner {
         let met = self.call(Op::Meet, workspace, &ask).await;
         self.bury(workspace, &ask.own);
         let met = met?;
+        settle::raise(self, &met);
         let (mut from, mut mark) = (met.from, met.mark);
         let is_rate = matches!(limit.key.per, Some(Per::Second | Per::Minute | Per::Hour));
         for tries in 1..=TRIES {

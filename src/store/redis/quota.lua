@@ -272,8 +272,8 @@ local function grants()
 end
 
 -- What was admitted by instances that are gone is posted at its hold.
-local function reap()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 20)) do finish(id, 'held') end
+local function reap(most)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, most)) do finish(id, 'held') end
 end
 
 local function keep(id, g)
@@ -332,7 +332,7 @@ end
 local todo = {}
 
 function todo.admit()
-  reap()
+  reap(20)
   if not ready() then
     save()
     return { 'unseeded' }
@@ -362,7 +362,7 @@ function todo.admit()
 end
 
 function todo.state()
-  reap()
+  reap(20)
   if not ready() then
     save()
     return { 'unseeded' }
@@ -417,6 +417,8 @@ end
 -- (-1: not at all), and what was posted so far.
 function todo.meet()
   restore()
+  -- The ledger that is asked next may know of their ends already.
+  reap(1000)
   local l = ask.ls[1]
   local known = counter(l.n)
   local c = known or start(l)
@@ -433,7 +435,7 @@ function todo.meet()
   if from < 0 then c.ok = true end
   resize(c, tonumber(l.a))
   save()
-  return { 'met', now, from, c.c, {}, {} }
+  return { 'met', now, from, c.c, {}, crossed }
 end
 
 -- Brings what the ledger posts into a counter. What was posted here meanwhile may or may not be in it: then it must be

@@ -41,7 +41,7 @@ pub(super) fn lock(path: &Path) -> StoreResult<File> {
 /// The connection that writes.
 pub(super) fn connect(path: &Path, durable: bool) -> StoreResult<Connection> {
     let connection = Connection::open(path).map_err(|e| refused(path, &format!("cannot be opened: {e}")))?;
-    configure(&connection, durable).map_err(|e| refused(path, &format!("cannot be used: {e}")))?;
+    configure(&connection, durable).map_err(|e| unusable(path, &e))?;
     Ok(connection)
 }
 
@@ -65,10 +65,7 @@ fn configure(connection: &Connection, durable: bool) -> rusqlite::Result<()> {
 
 /// Checks whose file it is, migrates it, and posts what was in flight at a crash. Returns how many requests that were.
 pub(super) fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<u64> {
-    let told = |e: rusqlite::Error| match failed(&e).kind() {
-        StoreErrorKind::Corrupt => refused(path, &format!("is damaged or no SQLite database ({e}); restore a copy")),
-        _ => refused(path, &format!("cannot be used: {e}")),
-    };
+    let told = |e: rusqlite::Error| unusable(path, &e);
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (owner, version) = (number("application_id").map_err(told)?, number("user_version").map_err(told)?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(told)?;
@@ -77,7 +74,10 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<u
         return Err(refused(path, "belongs to another program; name another file"));
     }
     if version > MIGRATIONS.len() {
-        return Err(refused(path, &format!("is of version {version}, newer than this program's {}", MIGRATIONS.len())));
+        return Err(refused(
+            path,
+            &format!("is of version {version}, newer than this program's {}: update the program", MIGRATIONS.len()),
+        ));
     }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(told)?;
     let transaction = connection.transaction().map_err(told)?;
@@ -90,6 +90,15 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<u
     transaction.execute_batch(&[jobs::RECOVER, outbox::RECOVER].join(";")).map_err(told)?;
     transaction.commit().map_err(told)?;
     Ok(recovered as u64)
+}
+
+fn unusable(path: &Path, error: &rusqlite::Error) -> StoreError {
+    match failed(error).kind() {
+        StoreErrorKind::Corrupt => {
+            refused(path, &format!("is damaged or no SQLite database ({error}); restore a copy"))
+        }
+        _ => refused(path, &format!("cannot be used: {error}")),
+    }
 }
 
 fn refused(path: &Path, why: &str) -> StoreError {

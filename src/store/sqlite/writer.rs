@@ -193,6 +193,8 @@ fn run(mut connection: Connection, shared: &Shared) {
             if let (Err(error), lost @ 1..) = (written, retained.len()) {
                 log::store_failed(&format!("{lost} rows of the ledger were never written"), &error);
             }
+            // So that the file is whole without its log; where a reader is in the way, the next start does it.
+            drop(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
             return;
         }
     }

@@ -35,6 +35,9 @@ struct OpenGrant {
     /// Whether it outlives its instance.
     #[serde(default)]
     lasting: bool,
+    /// The request's record in the ledger.
+    #[serde(default)]
+    record: Option<Arc<str>>,
     /// By the counter's name.
     holds: Vec<(String, Hold)>,
 }
@@ -109,6 +112,12 @@ impl Books {
     /// Whether that has been done.
     pub(super) fn is_loaded(&self, workspace: &str) -> bool {
         self.loaded.contains(workspace)
+    }
+
+    /// The ledger's records of the requests that hold something in a workspace.
+    pub(super) fn records_of(&self, workspace: &str) -> Vec<String> {
+        let held = self.grants.iter().filter(|((w, _), _)| w == workspace);
+        held.filter_map(|(_, grant)| grant.record.as_deref().map(str::to_owned)).collect()
     }
 
     pub(super) fn has(&self, place: &Place) -> bool {
@@ -218,6 +227,7 @@ impl Books {
             amounts: request.hold,
             at: now,
             lasting: request.lasting,
+            record: request.record.clone(),
             holds,
         };
         let id = (workspace, new_id("g_"));

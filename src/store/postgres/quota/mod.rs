@@ -175,7 +175,7 @@ pub(super) async fn run(
         jobs.retain(Job::is_wanted);
         let missed = std::mem::take(&mut *shared.missed());
         if !missed.is_empty() {
-            known.retain(|(_, name), _| !missed.contains(name));
+            known.retain(|(workspace, name), _| !missed.contains(name) && !missed.contains(workspace));
         }
         let mut batch = Batch { shared: &shared, reports: &reports, known: &mut known };
         match patient(batch.run(&jobs)).await {
@@ -352,7 +352,8 @@ impl Batch<'_> {
             books.load(&place.0, rows::grants_of(client, &place.0).await?);
         }
         if let Some(query) = books.meet(&place, &limit) {
-            let posted = self.reports.posted(&query).await?;
+            // What is open here is posted when it is settled, whether its record has ended or not.
+            let posted = self.reports.posted(&query, books.records_of(&place.0)).await?;
             books.absorb(&place, &posted);
         }
         news.insert(place, limit);
