@@ -11,7 +11,10 @@ use super::modality::Modality;
 
 /// Scopes by their marks: a caller's own are found without making them first.
 #[derive(Clone, Debug, Default)]
-struct Snapshot(QuickMap<u64, Vec<(Scope, Vec<Arc<Limit>>)>>);
+struct Snapshot(QuickMap<u64, Vec<OfScope>>);
+
+/// A scope and its limits.
+type OfScope = (Scope, Vec<Arc<Limit>>);
 
 impl Snapshot {
     fn get(&self, scope: &Scope) -> Option<&Vec<Arc<Limit>>> {
