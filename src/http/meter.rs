@@ -40,7 +40,8 @@ struct Shared<J: ?Sized> {
 struct State {
     learnt: Learnt,
     booked: Option<Booked>,
-    lasting: Option<LastingHold>,
+    /// In a box: few requests have one.
+    lasting: Option<Box<LastingHold>>,
     keeper: Keeper,
     deferred: Vec<Deferred>,
 }
@@ -137,12 +138,12 @@ impl Meter {
 
     /// The request's hold is one that a job may take over.
     pub(crate) fn may_last(&self, hold: LastingHold) {
-        self.state().lasting = Some(hold);
+        self.state().lasting = Some(Box::new(hold));
     }
 
     /// What a job takes over; `None` where no limit store has a hold that lasts.
     pub(crate) fn lasting(&self) -> Option<LastingHold> {
-        self.state().lasting.clone()
+        self.state().lasting.as_deref().cloned()
     }
 
     pub(crate) fn route(&self, routed: Routed) {
