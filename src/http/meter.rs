@@ -181,6 +181,11 @@ impl Meter {
         self.state().learnt.delivered = so_far;
     }
 
+    /// What was made has another size or quality than was asked for: it is priced by that.
+    pub(crate) fn made_as(&self, size: Option<&str>, quality: Option<&str>) {
+        self.state().learnt.made_as(size, quality);
+    }
+
     /// A refusal or failure that the caller is told of. The first one stays.
     pub(crate) fn fail(&self, error: &Error) {
         self.state().learnt.failure.get_or_insert((error.code(), error.origin()));
