@@ -251,14 +251,14 @@ async fn a_jobs_hold_and_record_outlive_its_instance_and_another_ends_them() {
     let Some(server) = postgres() else { return };
     let url = database(&server).await;
     let limits = vec![total("acme", 100), limit("acme", Measure::Concurrency, None, 2)];
-    let running = |id: &str| UsageRecord {
+    let running = |id: &str, held: u64| UsageRecord {
         outcome: None,
-        held: Some(spend(30)),
+        held: Some(spend(held)),
         cost: Money::ZERO,
         ..contract::ledger::record(id, contract::ledger::NOON)
     };
     let (maker, held) = (url.clone(), limits.clone());
-    let (of_job, of_request) = (running("of job"), running("of request"));
+    let (of_job, of_request) = (running("of job", 30), running("of request", 5));
     let hold = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let hold = runtime.block_on(async {
