@@ -54,7 +54,7 @@ impl Caller {
         let bytes = response.into_body().collect().await?.to_bytes();
         match status.is_success() {
             true => Ok(bytes),
-            false => Err(String::from_utf8_lossy(&bytes).into()),
+            false => Err(complaint(&bytes).into()),
         }
     }
 
@@ -75,10 +75,18 @@ pub async fn film(model: &str, prompt: &str, mut progress: impl FnMut(u64)) -> R
         job = caller.json("GET", &path, Value::Null).await?;
     }
     if job["status"] != "completed" {
-        return Err(format!("the video was not made: {}", job["error"]).into());
+        let why = job["error"]["message"].as_str().unwrap_or_default();
+        return Err(format!("the video was not made, it is {}: {why}", job["status"].as_str().unwrap_or("lost")).into());
     }
     progress(100);
     caller.send("GET", &format!("{path}/content"), Value::Null).await
+}
+
+/// What an error answer says to people.
+fn complaint(answer: &[u8]) -> String {
+    let told: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let error = &told["error"];
+    format!("{} ({})", error["message"].as_str().unwrap_or("no answer"), error["code"].as_str().unwrap_or("?"))
 }
 
 fn bar(percent: u64) {
@@ -94,7 +102,7 @@ async fn main() -> Result<(), AnyError> {
     let model = words.next().unwrap_or_else(|| "demo-video".to_owned());
     let prompt = words.next().unwrap_or_else(|| "A quiet city street at sunrise".to_owned());
     let bytes = film(&model, &prompt, bar).await?;
-    let path = std::env::temp_dir().join(format!("{model}.mp4"));
+    let path = std::env::temp_dir().join(format!("{}.mp4", model.replace(std::path::MAIN_SEPARATOR, "-")));
     std::fs::write(&path, &bytes)?;
     println!("\n{} bytes in {}", bytes.len(), path.display());
     Ok(())

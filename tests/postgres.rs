@@ -267,7 +267,7 @@ async fn a_jobs_hold_and_record_outlive_its_instance_and_another_ends_them() {
             let Decision::Admitted { grant, .. } = store.reserve(lasting).await.unwrap() else { panic!("it fits") };
             let hold = grant.hold().cloned().unwrap();
             let job = contract::jobs::sample("acme");
-            let job = Job { record: Some(of_job.clone()), hold: Some(hold.clone()), ..job };
+            let job = Job { record: Some(Box::new(of_job.clone().into())), hold: Some(hold.clone().into()), ..job };
             kancy::store::jobs::JobStore::put(&store, job).await.unwrap();
             store.keep(vec![hold.clone()], Duration::from_secs(86_400)).await.unwrap();
             for record in [of_job, of_request] {

@@ -13,8 +13,9 @@ use std::time::Duration;
 use databases::{connect, database};
 use http::{HeaderValue, Request, Uri, header::AUTHORIZATION};
 use kancy::client::TokioHost;
+use kancy::domain::abilities::Abilities;
 use kancy::domain::job::{Idempotency, Job, JobState};
-use kancy::domain::video::Abilities;
+use kancy::domain::video::Order;
 use kancy::http::body::CallBody;
 use kancy::jobs::VideoJobs;
 use kancy::provider::traits::Target;
@@ -49,11 +50,11 @@ impl VideoProvider for Counting {
         Ok(None)
     }
 
-    fn created(&self, new: &NewVideo<'_>, _: &Answer) -> Result<Arc<str>, Error> {
-        Ok(new.job_id.into())
+    fn created(&self, new: &NewVideo<'_>, _: &Answer) -> Result<Option<Arc<str>>, Error> {
+        Ok(Some(new.job_id.into()))
     }
 
-    fn recover(&self, _: &str) -> Option<Arc<str>> {
+    fn recover(&self, _: &str, _: &Order) -> Option<Arc<str>> {
         None
     }
 
@@ -143,7 +144,7 @@ async fn a_job_of_an_instance_that_is_gone_is_followed_and_settled_by_another() 
         ..contract::ledger::record("video", START)
     };
     gone.open(&record).await.unwrap();
-    let job = Job { record: Some(record), ..taken() };
+    let job = Job { record: Some(Box::new(record.into())), ..taken() };
     gone.put(job.clone()).await.unwrap();
     let lease = START.plus(Duration::from_secs(120));
     assert_eq!(gone.due(START, lease, 9).await.unwrap().len(), 1);

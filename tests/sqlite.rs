@@ -80,18 +80,22 @@ async fn jobs_deliveries_and_endpoints_outlive_the_process_and_nothing_stays_lea
     let record = |id: &str| UsageRecord { outcome: None, ..contract::ledger::record(id, now) };
     let making = Job {
         due_at: Some(until),
-        record: Some(record("making")),
+        record: Some(Box::new(record("making").into())),
         idempotency: Some(Idempotency { key: "k".into(), body: "b".into() }),
         ..contract::jobs::sample("acme")
     };
-    let made = Job { handle: Some("task-1".into()), record: Some(record("made")), ..contract::jobs::sample("acme") };
+    let made = Job {
+        handle: Some("task-1".into()),
+        record: Some(Box::new(record("made").into())),
+        ..contract::jobs::sample("acme")
+    };
     let delivery = contract::jobs::sample_delivery("whk_1");
     let endpoint = contract::endpoints::sample();
     {
         let store = SqliteStore::open(folder.file()).unwrap();
-        for job in [&making, &made] {
+        for (job, id) in [(&making, "making"), (&made, "made")] {
             JobStore::put(&store, job.clone()).await.unwrap();
-            store.open(job.record.as_ref().unwrap()).await.unwrap();
+            store.open(&record(id)).await.unwrap();
         }
         store.open(&record("neither")).await.unwrap();
         store.push(vec![delivery.clone()]).await.unwrap();

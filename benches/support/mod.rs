@@ -39,9 +39,16 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// What `work` came to: how often it allocated, and the most bytes that it held at one time.
+#[allow(dead_code, reason = "not every bench counts")]
 pub(crate) fn allocations(work: impl FnOnce()) -> (usize, usize) {
     let (calls, live) = (CALLS.load(Relaxed), LIVE.load(Relaxed));
     PEAK.store(live, Relaxed);
     work();
     (CALLS.load(Relaxed) - calls, PEAK.load(Relaxed).saturating_sub(live))
+}
+
+/// The bytes that are held now.
+#[allow(dead_code, reason = "not every bench weighs what stays")]
+pub(crate) fn held() -> usize {
+    LIVE.load(Relaxed)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kancy::config::{StorageUrl, Stores};
-use kancy::{Clock, Config, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
+use kancy::{Clock, Config, Pepper, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 
 /// Opens what the configuration names.
 pub async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Stores, String> {
@@ -27,8 +27,12 @@ pub async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Stores, Str
         }
         _ => return Err("storage.url: this build has no such store".to_owned()),
     };
-    match &config.storage.quota {
-        Some(url) => stores.with_redis(url.expose()).await.map_err(|e| format!("storage.quota: {e}")),
-        None => Ok(stores),
+    let stores = match &config.storage.quota {
+        Some(url) => stores.with_redis(url.expose()).await.map_err(|e| format!("storage.quota: {e}"))?,
+        None => stores,
+    };
+    match std::env::var("KANCY_KEY_PEPPER") {
+        Ok(pepper) => Ok(stores.pepper(Pepper::new(pepper).map_err(|e| format!("KANCY_KEY_PEPPER: {e}"))?)),
+        Err(_) => Ok(stores),
     }
 }

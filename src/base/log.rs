@@ -27,3 +27,29 @@ pub(crate) fn store_failed(what: &str, error: &dyn std::fmt::Display) {
     #[cfg(not(feature = "tracing"))]
     let _ = (what, error);
 }
+
+/// What became of a video job at its vendor is not known: the operator may want to look there.
+pub(crate) fn job_lost(id: &str, model: &str, why: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: "kancy", job = id, model, "the fate of a video job is not known: {why}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (id, model, why);
+}
+
+/// A vendor could not be asked how a job stands.
+pub(crate) fn poll_failed(id: &str, error: &Error) {
+    #[cfg(feature = "tracing")]
+    if error.operator_cause().is_some() {
+        tracing::warn!(target: "kancy", job = id, code = error.code().as_str(), cause = error.operator_cause(), "a video job cannot be followed");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = (id, error);
+}
+
+/// A vendor told a state of a job that there is no word for.
+pub(crate) fn job_unclear(id: &str, provider: &str) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(target: "kancy", job = id, provider, "the vendor told an unknown state of a video job");
+    #[cfg(not(feature = "tracing"))]
+    let _ = (id, provider);
+}

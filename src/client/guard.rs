@@ -110,6 +110,12 @@ mod tests {
         for (url, refused) in [
             ("https://127.0.0.1/", true),
             ("https://[::ffff:10.0.0.1]:8443/", true),
+            ("https://100.64.0.1/", true),
+            ("https://[64:ff9b::a00:1]/", true),
+            ("https://[64:ff9b:1::a00:1]/", true),
+            ("https://[2002:a00:1::1]/", true),
+            ("https://[fec0::1]/", true),
+            ("https://[fe80::1]/", true),
             ("https://1.1.1.1/", false),
             ("https://name.test/", false),
         ] {

@@ -13,6 +13,7 @@ use crate::base::log;
 use crate::domain::key::KeyRecord;
 use crate::domain::limit::Limit;
 use crate::domain::limit_book::LimitBook;
+use crate::domain::pepper::Pepper;
 use crate::domain::webhook::Endpoint;
 use crate::gateway::{Gateway, GatewayBuilder};
 use crate::http::vendor::VendorClient;
@@ -34,6 +35,7 @@ use crate::store::memory::ledger::MemoryLedger;
 use crate::store::memory::limits::MemoryLimits;
 use crate::store::memory::quota::MemoryQuota;
 use crate::store::memory::webhooks::MemoryEndpoints;
+use crate::store::peppered::PepperedKeys;
 #[cfg(feature = "postgres")]
 use crate::store::postgres::PostgresStore;
 use crate::store::quota::QuotaStore;
@@ -66,6 +68,7 @@ pub struct Stores {
     /// Part of the same store as the jobs.
     pub outbox: Arc<dyn Outbox>,
     pub endpoints: Arc<dyn EndpointStore>,
+    pepper: Option<Pepper>,
     /// Tells of limits that other instances set.
     #[cfg(feature = "postgres")]
     shared: Option<Arc<PostgresStore>>,
@@ -92,6 +95,7 @@ impl Stores {
             jobs: jobs.clone(),
             outbox: jobs,
             endpoints: Arc::new(MemoryEndpoints::new()),
+            pepper: None,
             #[cfg(feature = "postgres")]
             shared: None,
             #[cfg(feature = "redis")]
@@ -119,6 +123,7 @@ impl Stores {
             jobs: store.clone(),
             outbox: store.clone(),
             endpoints: store,
+            pepper: None,
             #[cfg(feature = "postgres")]
             shared: None,
             #[cfg(feature = "redis")]
@@ -144,6 +149,7 @@ impl Stores {
             jobs: store.clone(),
             outbox: store.clone(),
             endpoints: store.clone(),
+            pepper: None,
             shared: Some(store),
             #[cfg(feature = "redis")]
             counters: None,
@@ -162,6 +168,13 @@ impl Stores {
 }
 
 impl Stores {
+    /// Makes keys under this pepper, and checks them with it.
+    #[must_use]
+    pub fn pepper(self, pepper: Pepper) -> Self {
+        let key_admin = Arc::new(PepperedKeys::new(self.key_admin, pepper.clone()));
+        Self { key_admin, pepper: Some(pepper), ..self }
+    }
+
     /// Waits until what was recorded and settled is where it is kept. For the host's last moments: SQLite does so by
     /// itself when it is dropped.
     pub async fn flush(&self) {
@@ -250,7 +263,10 @@ impl Config {
         }
         let registry = self.registry().map_err(|e| StoreError::unavailable(e.to_string()))?;
         let keys = FileKeys::<dyn KeyStore>::new(&self.keys, stores.keys);
-        let auth = AuthLayer::new(keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
+        let mut auth = AuthLayer::new(keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
+        if let Some(pepper) = stores.pepper {
+            auth = auth.pepper(pepper);
+        }
         let endpoints = self.endpoints(stores.endpoints, clock.now());
         let webhooks = Webhooks::new(client.clone(), Arc::clone(&stores.outbox), Arc::clone(&endpoints), host.clone())
             .schedule(self.delivery.schedule.clone())

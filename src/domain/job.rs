@@ -4,6 +4,7 @@
 //! two: the job is stored before the vendor is called, ends by compare-and-set on its version, and stays due until its
 //! settlement is booked.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,8 @@ use crate::base::money::Money;
 use super::caller::Home;
 use super::hold::LastingHold;
 use super::limit::Amounts;
-use super::price::{Options, Price};
+use super::modality::Modality;
+use super::price::Price;
 use super::record::{Outcome, UsageRecord};
 use super::usage::Usage;
 use super::video::Order;
@@ -62,12 +64,37 @@ impl std::str::FromStr for JobState {
     }
 }
 
+/// Text that opens something to whoever holds it. It is stored with its job, and `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Unshown(Arc<str>);
+
+impl<T: Into<Arc<str>>> From<T> for Unshown {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl std::ops::Deref for Unshown {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Unshown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[unshown]")
+    }
+}
+
 /// A finished video as its vendor names it. Never shown to callers: they are given the gateway's own content URL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "what the vendor told")]
 pub struct Video {
-    /// The vendor's file id or link, in the codec's own terms.
-    pub source: Arc<str>,
+    /// The vendor's file id or link, in the codec's own terms. A link may be signed.
+    pub source: Unshown,
     pub width: Option<u64>,
     pub height: Option<u64>,
     /// When the vendor drops it; `None` = not known.
@@ -124,6 +151,50 @@ pub struct Idempotency {
     pub body: Arc<str>,
 }
 
+/// What a job knows of its request's record beside what it knows of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields of the record")]
+pub struct OpenRecord {
+    pub id: Arc<str>,
+    pub request_id: Arc<str>,
+    pub time: Timestamp,
+    pub endpoint: Arc<str>,
+    pub upstream_model: Option<Arc<str>>,
+    pub upstream_request_id: Option<Arc<str>>,
+    pub status: Option<u16>,
+    pub first_byte_ms: Option<u64>,
+}
+
+impl From<UsageRecord> for OpenRecord {
+    fn from(record: UsageRecord) -> Self {
+        Self {
+            id: record.id,
+            request_id: record.request_id,
+            time: record.time,
+            endpoint: record.endpoint,
+            upstream_model: record.upstream_model,
+            upstream_request_id: record.upstream_request_id,
+            status: record.status,
+            first_byte_ms: record.first_byte_ms,
+        }
+    }
+}
+
+/// What a job knows of its hold beside what it knows of itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields of the hold")]
+pub struct Held {
+    pub id: Arc<str>,
+    pub amounts: Amounts,
+    pub at: Timestamp,
+}
+
+impl From<LastingHold> for Held {
+    fn from(hold: LastingHold) -> Self {
+        Self { id: hold.id, amounts: hold.amounts, at: hold.at }
+    }
+}
+
 /// A video job. Holds no prompt, no picture and no credential.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "documented where the name does not say it")]
@@ -140,7 +211,7 @@ pub struct Job {
     pub provider: Arc<str>,
     pub order: Order,
     pub warnings: Vec<String>,
-    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    pub metadata: Option<Box<serde_json::Map<String, serde_json::Value>>>,
     /// Where this one job's events go beside the workspace's endpoints.
     pub webhook_url: Option<Arc<str>>,
     pub created_at: Timestamp,
@@ -157,19 +228,19 @@ pub struct Job {
     /// The vendor's own name of the job; `None` while it is being created.
     pub handle: Option<Arc<str>>,
     /// The unguessable part of the vendor's callback URL.
-    pub callback: Option<Arc<str>>,
+    pub callback: Option<Unshown>,
     /// Frozen when the job was made.
-    pub price: Price,
-    pub price_options: Options,
+    pub price: Arc<Price>,
     /// The open usage record, completed at the end.
-    pub record: Option<UsageRecord>,
+    pub record: Option<Box<OpenRecord>>,
     /// What it holds of the limits until it is settled.
     #[serde(default)]
-    pub hold: Option<LastingHold>,
+    pub hold: Option<Held>,
     pub idempotency: Option<Idempotency>,
     pub videos: Vec<Video>,
-    pub error: Option<JobError>,
-    pub usage: Usage,
+    pub error: Option<Box<JobError>>,
+    /// `None` while it is open.
+    pub usage: Option<Box<Usage>>,
     pub cost: Money,
     /// Its fate at the vendor is not known; usage and cost are by rule.
     pub estimated: bool,
@@ -202,14 +273,13 @@ impl Job {
             misses: 0,
             handle: None,
             callback: None,
-            price: Price::Free,
-            price_options: Options::default(),
+            price: Arc::new(Price::Free),
             record: None,
             hold: None,
             idempotency: None,
             videos: Vec::new(),
             error: None,
-            usage: Usage::NONE,
+            usage: None,
             cost: Money::ZERO,
             estimated: false,
             settled: false,
@@ -238,8 +308,10 @@ impl Job {
             return false;
         }
         let (state, error) = match ending {
-            Ending::Completed(videos, usage) => {
-                (self.videos, self.usage, self.progress) = (videos, usage, 100);
+            Ending::Completed(videos, told) => {
+                let (used, guessed) = self.counted(told);
+                (self.usage, self.estimated) = (Some(Box::new(used)), guessed);
+                (self.videos, self.progress) = (videos, 100);
                 (JobState::Completed, None)
             }
             Ending::Failed(error) => (JobState::Failed, Some(error)),
@@ -247,16 +319,13 @@ impl Job {
             Ending::Expired(error) => (JobState::Expired, Some(error)),
             Ending::Unknown(state, error) => {
                 self.estimated = true;
-                self.usage = if charge { self.asked() } else { Usage::NONE };
+                self.usage = charge.then(|| Box::new(self.asked()));
                 (state, Some(error))
             }
         };
-        self.cost = match self.usage == Usage::NONE {
-            true => Money::ZERO,
-            false => self.price.cost(&self.usage, &self.price_options).unwrap_or_default(),
-        };
+        self.cost = self.cost_of_usage();
         self.state = state;
-        self.error = error;
+        self.error = error.map(Box::new);
         self.completed_at = Some(now);
         // Due at once and until it is settled, so that a crash in between loses nothing.
         self.due_at = Some(now);
@@ -265,7 +334,48 @@ impl Job {
 
     /// What the order comes to when the vendor does not count for itself.
     pub fn asked(&self) -> Usage {
-        Usage { video_seconds: self.order.duration, videos: 1, ..Usage::NONE }
+        let billed_by_tokens = self.price.prices_tokens();
+        let output_tokens = if billed_by_tokens { self.order.tokens } else { 0 };
+        Usage { video_seconds: self.order.duration, videos: 1, output_tokens, ..Usage::NONE }
+    }
+
+    /// What the vendor's count comes to, and whether it had to be guessed. A length that it does not tell is the order's.
+    fn counted(&self, told: Usage) -> (Usage, bool) {
+        let asked = self.asked();
+        if !told.is_plausible() {
+            return (asked, true);
+        }
+        let or = |told: u64, asked: u64| if told == 0 { asked } else { told };
+        let usage = Usage {
+            video_seconds: or(told.video_seconds, asked.video_seconds),
+            output_tokens: or(told.output_tokens, asked.output_tokens),
+            videos: or(told.videos, asked.videos),
+            ..told
+        };
+        (usage, usage.output_tokens != told.output_tokens)
+    }
+
+    /// Tokens that the vendor counts and the operator does not bill by are counted beside what is billed.
+    fn cost_of_usage(&self) -> Money {
+        let used = self.used();
+        if used == Usage::NONE {
+            return Money::ZERO;
+        }
+        let no_input = Usage { input_tokens: 0, ..used };
+        let no_tokens = Usage { output_tokens: 0, reasoning_tokens: 0, ..no_input };
+        let options = self.order.price_options();
+        let costs = [used, no_input, no_tokens].map(|usage| self.price.cost(&usage, &options));
+        costs.into_iter().flatten().next().unwrap_or_default()
+    }
+
+    /// What it used; nothing while it is open.
+    pub fn used(&self) -> Usage {
+        self.usage.as_deref().copied().unwrap_or_default()
+    }
+
+    /// Whether it ended without the vendor's word.
+    pub fn is_lost(&self) -> bool {
+        self.estimated && matches!(self.state, JobState::Failed | JobState::Expired)
     }
 
     /// What a terminal job comes to; `None` while it runs.
@@ -276,7 +386,7 @@ impl Job {
             JobState::Cancelled => Outcome::ClientClosed,
             JobState::Failed | JobState::Expired => Outcome::ProviderFailed,
         };
-        Some(Settlement { outcome, usage: self.usage, estimated: self.estimated, cost: self.cost })
+        Some(Settlement { outcome, usage: self.used(), estimated: self.estimated, cost: self.cost })
     }
 
     /// The settlement is booked: nothing is left to do.
@@ -286,19 +396,39 @@ impl Job {
         self.hold = None;
     }
 
+    /// What it holds of the limits; `None` where it holds nothing.
+    pub fn lasting_hold(&self) -> Option<LastingHold> {
+        let Held { id, amounts, at } = self.hold.clone()?;
+        let (home, key_id, model) = (self.home.clone(), Arc::clone(&self.key_id), Some(Arc::clone(&self.model)));
+        Some(LastingHold { id, home, key_id, modality: Some(Modality::Video), model, amounts, at })
+    }
+
     /// The completed record of a terminal job.
     pub fn closed_record(&self) -> Option<UsageRecord> {
-        let (record, end) = (self.record.as_ref()?, self.settlement()?);
+        let (record, end) = (self.record.as_deref()?.clone(), self.settlement()?);
         let took = self.completed_at.unwrap_or(self.created_at).since(record.time).as_millis();
         Some(UsageRecord {
-            outcome: Some(end.outcome),
+            id: record.id,
+            request_id: record.request_id,
+            time: record.time,
+            home: self.home.clone(),
+            key_id: Arc::clone(&self.key_id),
+            endpoint: record.endpoint,
+            modality: Some(Modality::Video),
+            model: Some(Arc::clone(&self.model)),
+            provider: Some(Arc::clone(&self.provider)),
+            upstream_model: record.upstream_model,
+            upstream_request_id: record.upstream_request_id,
+            status: record.status,
             code: self.error.as_ref().map(|error| Arc::clone(&error.code)),
+            outcome: Some(end.outcome),
+            streamed: false,
             latency_ms: Some(u64::try_from(took).unwrap_or(u64::MAX)),
+            first_byte_ms: record.first_byte_ms,
             usage: end.usage,
             estimated: end.estimated,
             cost: end.cost,
             held: None,
-            ..record.clone()
         })
     }
 
@@ -321,7 +451,7 @@ pub(crate) mod tests {
         let order = Order { duration: 6, resolution: "720p".into(), ..Order::default() };
         let price = Price::flat(Rates { per_video_second: Rate::per_unit("0.40").ok(), ..Rates::default() });
         let job = Job::new(id.into(), home, "key".into(), "m".into(), order, Timestamp::from_secs(100));
-        Job { price, ..job }
+        Job { price: Arc::new(price), ..job }
     }
 
     fn lost() -> JobError {
@@ -348,6 +478,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn tokens_are_billed_where_they_have_a_price_and_are_those_of_the_order_where_the_vendor_tells_none() {
+        let by_token = Arc::new(Price::flat(Rates { output: Rate::per_million("2").ok(), ..Rates::default() }));
+        let order = Order { tokens: 1_000_000, ..job("j").order };
+        for (price, told, want) in [
+            (job("j").price, 500_000, ("2.40", 500_000, false)),
+            (Arc::clone(&by_token), 500_000, ("1", 500_000, false)),
+            (Arc::clone(&by_token), 0, ("2", 1_000_000, true)),
+            (by_token, u64::MAX, ("2", 1_000_000, true)),
+        ] {
+            let mut job = Job { price, order: order.clone(), ..job("j") };
+            let told = Usage { videos: 1, output_tokens: told, ..Usage::NONE };
+            assert!(job.end(Ending::Completed(Vec::new(), told), false, Timestamp::from_secs(160)));
+            let end = job.settlement().unwrap();
+            assert_eq!((end.cost, end.usage.output_tokens, end.estimated), (want.0.parse().unwrap(), want.1, want.2));
+            assert_eq!(end.usage.video_seconds, 6);
+        }
+    }
+
+    #[test]
     fn an_unknown_fate_is_marked_and_charged_by_rule_alone() {
         for (charge, cost) in [(false, "0"), (true, "2.40")] {
             let mut job = job("j");
@@ -359,9 +508,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_job_is_the_same_after_it_was_stored() {
-        let job = job("j");
+        let source = "https://cdn.example/v.mp4?signature=secret".into();
+        let video = Video { source, width: None, height: None, expires_at: None };
+        let job = Job { callback: Some("secret".into()), videos: vec![video], ..job("j") };
         let text = serde_json::to_string(&job).unwrap();
         assert!(text.len() < 2_048);
         assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
+        assert!(text.contains("secret") && !format!("{job:?}").contains("secret"));
     }
 }

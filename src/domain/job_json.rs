@@ -6,7 +6,7 @@ use super::job::{Job, JobState};
 
 /// The object of `/v1/videos/generations`. `base` is the gateway's public address, where it has one; it stands before the content URL.
 pub fn generation(job: &Job, base: Option<&str>) -> Value {
-    let done = job.state == JobState::Completed;
+    let (done, used) = (job.state == JobState::Completed, job.used());
     let seconds = |at: Option<crate::base::clock::Timestamp>| at.map(|at| at.as_secs());
     let data: Vec<_> = job
         .videos
@@ -21,17 +21,17 @@ pub fn generation(job: &Job, base: Option<&str>) -> Value {
                 "content_type": "video/mp4",
                 "width": video.width,
                 "height": video.height,
-                "duration": job.usage.video_seconds,
+                "duration": used.video_seconds,
                 "expires_at": seconds(video.expires_at),
             })
         })
         .collect();
     let usage = done.then(|| {
         json!({
-            "video_count": job.usage.videos,
-            "video_seconds": job.usage.video_seconds,
+            "video_count": used.videos,
+            "video_seconds": used.video_seconds,
             "resolution": job.order.resolution,
-            "output_tokens": Some(job.usage.output_tokens).filter(|n| *n > 0),
+            "output_tokens": Some(used.output_tokens).filter(|n| *n > 0),
             "provider_units": null,
             "cost": { "amount": job.cost, "currency": "USD" },
         })
@@ -55,7 +55,7 @@ pub fn generation(job: &Job, base: Option<&str>) -> Value {
         "error": job.error.as_ref().map(|e| json!({ "code": &*e.code, "type": &*e.kind, "message": &*e.message })),
         "usage": usage,
         "warnings": job.warnings,
-        "metadata": job.metadata.clone().unwrap_or_default(),
+        "metadata": job.metadata.as_deref().cloned().unwrap_or_default(),
     })
 }
 
@@ -80,7 +80,7 @@ pub fn openai_video(job: &Job) -> Value {
         "completed_at": job.completed_at.map(|at| at.as_secs()),
         "expires_at": job.videos.iter().filter_map(|video| video.expires_at).min().map(|at| at.as_secs()),
         "prompt": null,
-        "size": job.order.size.clone().unwrap_or_else(|| job.order.resolution.clone()),
+        "size": job.order.pixels(),
         "seconds": job.order.duration.to_string(),
         "remixed_from_video_id": null,
         "error": error,
@@ -106,6 +106,11 @@ mod tests {
         assert!(!shown.to_string().contains("cdn.example"));
         let video = openai_video(&job);
         assert_eq!((&video["object"], &video["seconds"]), (&json!("video"), &json!("6")));
+        assert_eq!(video["size"], "720p", "it follows a picture");
+        job.order.aspect_ratio = Some("9:16".into());
+        assert_eq!(openai_video(&job)["size"], "720x1280");
+        job.order.size = Some("1024x1792".into());
+        assert_eq!(openai_video(&job)["size"], "1024x1792");
     }
 
     #[test]

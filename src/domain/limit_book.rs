@@ -9,11 +9,12 @@ use super::caller::Caller;
 use super::limit::{Limit, LimitKey, LimitSource, Scope};
 use super::modality::Modality;
 
+/// The limits of each scope that has this mark: nearly always one.
+type Marked = Vec<(Scope, Vec<Arc<Limit>>)>;
+
 /// Scopes by their marks: a caller's own are found without making them first.
 #[derive(Clone, Debug, Default)]
-struct Snapshot(QuickMap<u64, Vec<ScopeLimits>>);
-
-type ScopeLimits = (Scope, Vec<Arc<Limit>>);
+struct Snapshot(QuickMap<u64, Marked>);
 
 impl Snapshot {
     fn get(&self, scope: &Scope) -> Option<&Vec<Arc<Limit>>> {

@@ -1,5 +1,6 @@
 //! What the gateway talks about, as plain values and pure arithmetic: callers, keys, models, usage, prices, limits, records.
 
+pub mod abilities;
 pub mod alert;
 pub mod caller;
 pub mod delivery;
@@ -18,6 +19,7 @@ pub mod name;
 pub mod pepper;
 pub mod price;
 pub mod record;
+mod settling;
 pub mod usage;
 pub mod video;
 pub mod webhook;

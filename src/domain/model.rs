@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::abilities::Abilities;
 use super::modality::Modality;
 use super::price::Price;
 
@@ -24,6 +25,8 @@ pub struct ModelTerms {
     pub max_part_tokens: u64,
     /// What to do with a media option that the vendor cannot honour.
     pub options: OptionPolicy,
+    /// What a video model has, so that a hold knows what a request becomes. The registry fills it in for the kinds that it knows.
+    pub video: Option<Abilities>,
 }
 
 impl ModelTerms {
@@ -37,6 +40,7 @@ impl ModelTerms {
             max_reasoning_tokens: 0,
             max_part_tokens: 50_000,
             options: OptionPolicy::Strict,
+            video: None,
         }
     }
 }

@@ -86,13 +86,37 @@ pub struct Options {
     pub mode: Option<String>,
 }
 
+/// What of a picture the request does not settle: a quality that it leaves to the vendor, or a size that no tier names,
+/// as the vendor may make it another. A size that a tier names is the operator's word for what it costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Open {
+    size: bool,
+    quality: bool,
+}
+
+impl Open {
+    fn of(options: &Options, tiers: &[Tier]) -> Self {
+        let is_named = |size: &String| tiers.iter().any(|tier| tier.when.size.as_ref() == Some(size));
+        let is_left = |quality: &String| quality == "auto";
+        Self {
+            size: !options.size.as_ref().is_some_and(is_named),
+            quality: options.quality.as_ref().is_none_or(is_left),
+        }
+    }
+}
+
 impl When {
     fn fits(&self, options: &Options, input_tokens: u64) -> bool {
+        self.may_fit(options, input_tokens, Open::default())
+    }
+
+    /// Whether it fits, or may in the end.
+    fn may_fit(&self, options: &Options, input_tokens: u64, open: Open) -> bool {
         fn same<T: PartialEq>(want: &Option<T>, have: &Option<T>) -> bool {
             want.is_none() || want == have
         }
-        same(&self.size, &options.size)
-            && same(&self.quality, &options.quality)
+        (open.size || same(&self.size, &options.size))
+            && (open.quality || same(&self.quality, &options.quality))
             && same(&self.resolution, &options.resolution)
             && same(&self.audio, &options.audio)
             && same(&self.mode, &options.mode)
@@ -113,6 +137,20 @@ impl Price {
             Self::Rates { base, tiers } => {
                 Some(tiers.iter().find(|t| t.when.fits(options, input_tokens)).map_or(base, |t| &t.rates))
             }
+        }
+    }
+
+    /// The options that count for a picture of this size and quality: what was made, unless a tier names what was asked.
+    pub(crate) fn made_as(&self, asked: &Options, size: Option<&str>, quality: Option<&str>) -> Options {
+        let Self::Rates { tiers, .. } = self else { return asked.clone() };
+        let counts = |asked: &Option<String>, made: Option<&str>, named: fn(&When) -> &Option<String>| {
+            let is_named = asked.is_some() && tiers.iter().any(|tier| named(&tier.when) == asked);
+            made.filter(|_| !is_named).map(str::to_owned).or_else(|| asked.clone())
+        };
+        Options {
+            size: counts(&asked.size, size, |when| &when.size),
+            quality: counts(&asked.quality, quality, |when| &when.quality),
+            ..asked.clone()
         }
     }
 
@@ -137,14 +175,16 @@ impl Price {
     }
 
     /// The most that `usage` can cost, whatever tier it ends up in and however its tokens split into cached, written,
-    /// reasoning, image and audio ones. `None` when a used unit has no price.
+    /// reasoning, image and audio ones. A size that no tier names may become any, and so may a quality that is not given. `None` when a used unit has no price.
     pub fn ceiling(&self, usage: &Usage, options: &Options) -> Option<Money> {
         match self {
             Self::Unpriced => None,
             Self::Free => Some(Money::ZERO),
             Self::Rates { base, tiers } => {
                 // Input is a bound, so any `input_over` tier at or under it may be the one that applies in the end.
-                let reachable = tiers.iter().filter(|t| t.when.fits(options, usage.input_tokens)).map(|t| &t.rates);
+                let open = Open::of(options, tiers);
+                let reachable = tiers.iter().filter(|t| t.when.may_fit(options, usage.input_tokens, open));
+                let reachable = reachable.map(|t| &t.rates);
                 let mut worst = 0u128;
                 for rates in reachable.chain(std::iter::once(base)) {
                     worst = worst.max(rates.worst_picos(usage)?);
@@ -334,6 +374,54 @@ mod tests {
         let price = opus();
         let options = Options::default();
         assert!(price.ceiling(&bound, &options) >= price.cost(&all_written, &options));
+    }
+
+    /// A picture of one of these sizes and qualities, at a price of its own each.
+    fn by_size_and_quality() -> Price {
+        let per_image = |cents: u64| Rates { per_image: Some(Rate::from_picos(cents * 10_000_000_000)), ..Rates::NONE };
+        let tier = |size: Option<&str>, quality: Option<&str>, cents| Tier {
+            when: When { size: size.map(str::to_owned), quality: quality.map(str::to_owned), ..When::default() },
+            rates: per_image(cents),
+        };
+        let tiers =
+            vec![tier(Some("1024x1792"), Some("hd"), 12), tier(None, Some("hd"), 8), tier(Some("1024x1792"), None, 7)];
+        Price::Rates { base: per_image(4), tiers }
+    }
+
+    #[test]
+    fn the_ceiling_of_a_picture_is_its_own_tier_where_the_request_settles_it_and_else_the_dearest_that_it_may_become() {
+        for (size, quality, cents) in [
+            (Some("1024x1792"), Some("hd"), 12),
+            (Some("1024x1024"), Some("hd"), 12),
+            (Some("1024x1792"), Some("standard"), 7),
+            (Some("1024x1024"), Some("standard"), 7),
+            (Some("1024x1024"), None, 12),
+            (None, None, 12),
+            (Some("auto"), Some("auto"), 12),
+        ] {
+            let options =
+                Options { size: size.map(str::to_owned), quality: quality.map(str::to_owned), ..Options::default() };
+            let three = Usage { images: 3, ..Usage::NONE };
+            let held = by_size_and_quality().ceiling(&three, &options).unwrap();
+            assert_eq!(held.as_nanos(), 3 * cents * 10_000_000, "{size:?} {quality:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_is_priced_as_what_was_made_unless_what_was_asked_has_a_price() {
+        let price = by_size_and_quality();
+        let asked = |size: &str, quality: &str| Options {
+            size: Some(size.to_owned()),
+            quality: Some(quality.to_owned()),
+            ..Options::default()
+        };
+        let cents = |options: &Options| {
+            price.cost(&Usage { images: 1, ..Usage::NONE }, options).unwrap().as_nanos() / 10_000_000
+        };
+        let made = price.made_as(&asked("1024x1536", "medium"), Some("1024x1792"), Some("hd"));
+        assert_eq!((cents(&asked("1024x1536", "medium")), cents(&made)), (4, 12));
+        assert_eq!(cents(&price.made_as(&asked("1024x1792", "hd"), Some("2048x2048"), None)), 12);
+        assert_eq!(cents(&price.made_as(&Options::default(), None, Some("hd"))), 8);
     }
 
     #[test]

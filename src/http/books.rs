@@ -83,6 +83,14 @@ impl Learnt {
         self.asked = asked(call, prices_input);
     }
 
+    /// What was made has another size or quality than was asked for. It is priced by that, unless the operator has named a
+    /// price for what was asked.
+    pub(super) fn made_as(&mut self, size: Option<&str>, quality: Option<&str>) {
+        if let Some(terms) = &self.terms {
+            self.options = terms.price.made_as(&self.options, size, quality);
+        }
+    }
+
     /// Whether it got past the limits, or nobody asked them.
     pub(crate) fn was_admitted(&self) -> bool {
         self.held.is_some() || self.called || self.added != Usage::NONE

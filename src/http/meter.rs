@@ -40,7 +40,8 @@ struct Shared<J: ?Sized> {
 struct State {
     learnt: Learnt,
     booked: Option<Booked>,
-    lasting: Option<LastingHold>,
+    /// In a box: few requests have one.
+    lasting: Option<Box<LastingHold>>,
     keeper: Keeper,
     deferred: Vec<Deferred>,
 }
@@ -137,12 +138,12 @@ impl Meter {
 
     /// The request's hold is one that a job may take over.
     pub(crate) fn may_last(&self, hold: LastingHold) {
-        self.state().lasting = Some(hold);
+        self.state().lasting = Some(Box::new(hold));
     }
 
     /// What a job takes over; `None` where no limit store has a hold that lasts.
     pub(crate) fn lasting(&self) -> Option<LastingHold> {
-        self.state().lasting.clone()
+        self.state().lasting.as_deref().cloned()
     }
 
     pub(crate) fn route(&self, routed: Routed) {
@@ -178,6 +179,11 @@ impl Meter {
     /// What has been delivered so far, as we count it: the ground of an estimate.
     pub(crate) fn deliver(&self, so_far: Usage) {
         self.state().learnt.delivered = so_far;
+    }
+
+    /// What was made has another size or quality than was asked for: it is priced by that.
+    pub(crate) fn made_as(&self, size: Option<&str>, quality: Option<&str>) {
+        self.state().learnt.made_as(size, quality);
     }
 
     /// A refusal or failure that the caller is told of. The first one stays.

@@ -1,7 +1,7 @@
 //! Making a job: what is asked for, made sure of and stored.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, Request};
@@ -11,6 +11,7 @@ use crate::base::error::{Code, Error};
 use crate::base::id::{base62, random};
 use crate::domain::caller::Caller;
 use crate::domain::job::{Idempotency, Job};
+use crate::domain::price::Price;
 use crate::domain::video::VideoRequest;
 use crate::http::body::CallBody;
 use crate::http::call::Call;
@@ -75,22 +76,21 @@ impl VideoJobs {
             let message = format!("{} is not available for this model.", call.endpoint().path());
             Error::new(Code::ProviderModelUnavailable, message).param("model")
         })?;
-        let (order, warnings) = codec.abilities(&target.upstream).settle(&asked, target.terms.options)?;
+        let row = target.terms.video.unwrap_or_else(|| codec.abilities(&target.upstream));
+        let (order, mut warnings) = row.settle(&asked, target.terms.options)?;
+        warnings.extend(codec.warnings(&asked));
         let webhook_url = self.webhook_url(&asked, caller).await?;
         let now = self.now();
         let id: Arc<str> = unguessable("vidgen_").into();
-        let key_id = caller.key_id().into();
-        let mut job = Job::new(id, caller.home().clone(), key_id, call.model().into(), order.clone(), now);
+        let (key_id, model) = (caller.shared_key_id(), Arc::clone(&target.terms.id));
+        let mut job = Job::new(id, caller.home().clone(), key_id, model, order.clone(), now);
         job.provider = Arc::clone(&target.provider);
         job.warnings = warnings;
-        job.metadata = asked.metadata.clone();
+        job.metadata = asked.metadata.clone().map(Box::new);
         job.webhook_url = webhook_url;
         job.deadline = now.plus(self.0.rules.deadline);
         job.due_at = Some(now.plus(MAKING));
-        job.price = call.terms().unwrap_or(&target.terms).price.clone();
-        job.price_options = call.price_options();
-        job.price_options.resolution = Some(order.resolution.clone());
-        job.price_options.audio = order.audio.or(job.price_options.audio);
+        job.price = self.shared_price(&job.model, &call.terms().unwrap_or(&target.terms).price);
         let callback = self.0.rules.public_base_url.as_ref().map(|base| {
             let token = unguessable("");
             let url = format!("{base}/internal/callbacks/{}/{}.{token}", target.provider, job.id);
@@ -98,6 +98,19 @@ impl VideoJobs {
             url
         });
         Ok(Making { job, asked, order, target, codec, callback, meter })
+    }
+
+    /// One price for all jobs of a model, as long as it does not change.
+    fn shared_price(&self, model: &Arc<str>, price: &Price) -> Arc<Price> {
+        let mut prices = self.0.prices.lock().unwrap_or_else(PoisonError::into_inner);
+        match prices.get(model) {
+            Some(known) if **known == *price => Arc::clone(known),
+            _ => {
+                let new = Arc::new(price.clone());
+                prices.insert(Arc::clone(model), Arc::clone(&new));
+                new
+            }
+        }
     }
 
     /// A job's own webhook goes out with the workspace's secret, so there must be one.

@@ -35,6 +35,7 @@ impl Making {
     pub(super) fn new_video(&self, jobs: &VideoJobs) -> NewVideo<'_> {
         NewVideo {
             job_id: &self.job.id,
+            upstream: &self.target.upstream,
             request: &self.asked,
             order: &self.order,
             callback: self.callback.as_deref(),
@@ -48,8 +49,8 @@ impl Making {
         let (provider, upstream) = (Arc::clone(&self.target.provider), Arc::clone(&self.target.upstream));
         self.meter.route(Routed { provider, upstream });
         self.meter.status(202);
-        self.job.record = self.meter.running();
-        self.job.hold = self.meter.lasting();
+        self.job.record = self.meter.running().map(|record| Box::new(record.into()));
+        self.job.hold = self.meter.lasting().map(Into::into);
         if self.job.hold.is_some() && jobs.0.quota.get().is_none() {
             return Err(Error::new(
                 Code::InternalError,
@@ -113,12 +114,13 @@ impl VideoJobs {
             making.meter.upstream_request_id(id.into());
         }
         match making.codec.created(&making.new_video(self), &answer) {
-            Ok(handle) => self.created(making, handle).await,
+            Ok(Some(handle)) => self.created(making, handle).await,
             // A success that cannot be read, or a proxy that gave up waiting: the job may well have been made.
-            Err(error) if error.code() == Code::ProviderTimeout => self.lost_create(making, error).await,
-            Err(error) if answer.status.is_success() && error.code() == Code::ProviderError => {
-                self.lost_create(making, error).await
+            Ok(None) => {
+                let message = "The provider's answer could not be read. Whether it made the video is not known.";
+                self.lost_create(making, Error::provider(Code::ProviderError, message)).await
             }
+            Err(error) if error.code() == Code::ProviderTimeout => self.lost_create(making, error).await,
             Err(error) => self.refused(making, error).await,
         }
     }
@@ -127,7 +129,7 @@ impl VideoJobs {
         let Making { mut job, codec, meter, .. } = making;
         meter.hand_over();
         job.handle = Some(handle);
-        job.record = meter.running();
+        job.record = meter.running().map(|record| Box::new(record.into()));
         job.due_at = Some(self.now().plus(self.pace(&job, &*codec)));
         match self.0.store.replace(job.clone(), Vec::new()).await {
             Ok(Some(stored)) => Ok(stored),
@@ -145,8 +147,8 @@ impl VideoJobs {
         meter.status(error.code().status().as_u16());
         let booked = meter.book(Ended::Whole);
         // What cannot be written here is written by those guards.
-        if let (Some(hold), Some(quota)) = (&job.hold, self.0.quota.get()) {
-            let _ = quota.settle(hold.clone(), booked.amounts()).await;
+        if let (Some(hold), Some(quota)) = (job.lasting_hold(), self.0.quota.get()) {
+            let _ = quota.settle(hold, booked.amounts()).await;
         }
         if let Some(record) = meter.running() {
             let Booked { outcome, usage, estimated, cost } = booked;
@@ -162,7 +164,7 @@ impl VideoJobs {
 
     /// The create may or may not have reached the vendor. It is never repeated.
     async fn lost_create(&self, mut making: Making, error: Error) -> Result<Job, Error> {
-        if let Some(handle) = making.codec.recover(&making.job.id) {
+        if let Some(handle) = making.codec.recover(&making.job.id, &making.job.order) {
             return self.created(making, handle).await;
         }
         making.meter.hand_over();

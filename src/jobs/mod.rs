@@ -26,6 +26,8 @@
 //! driver) ends the job by compare-and-set; the webhook rows go with that change; then the record is completed and the
 //! hold settled. Until that is noted the job stays due, so that a crash in between is made good by the next who looks.
 //!
+//! Where a vendor tells of many jobs at once ([`Batch`](crate::provider::video::Batch)), the driver asks so.
+//!
 //! # Order
 //! Creation stands where all model requests do: inside Auth, Metering, Inspect and Quota. The record is opened with
 //! status 202 and completed at the job's end; the hold, a concurrency slot with it, is kept until then. Both are the job's
@@ -51,7 +53,7 @@ mod settle;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use http::Request;
@@ -60,6 +62,7 @@ use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::error::{Code, Error};
 use crate::base::host::{Host, within};
 use crate::domain::job::Job;
+use crate::domain::price::Price;
 use crate::http::body::CallBody;
 use crate::http::vendor::{AnyClient, BoxError, VendorClient};
 use crate::provider::codec::video_codec;
@@ -77,6 +80,9 @@ pub(crate) use create::Creation;
 
 /// The longest answer of a vendor that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
+
+/// The same, for many jobs at once.
+const MAX_ANSWERS: usize = 1024 * 1024;
 
 /// How long a create may take at the vendor.
 const CREATE: Duration = Duration::from_secs(60);
@@ -136,6 +142,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     rules: JobRules,
     codecs: HashMap<&'static str, Arc<dyn VideoProvider>>,
+    /// The prices that jobs were last made at, by model.
+    prices: Mutex<HashMap<Arc<str>, Arc<Price>>>,
 }
 
 impl VideoJobs {
@@ -159,6 +167,7 @@ impl VideoJobs {
             clock: Arc::new(SystemClock::new()),
             rules: JobRules::default(),
             codecs: HashMap::new(),
+            prices: Mutex::default(),
         }))
     }
 
@@ -220,11 +229,23 @@ impl VideoJobs {
 
     /// Asks the vendor, once; with no request there is nobody to ask. `None` when it did not answer in `time`.
     async fn ask(&self, request: Option<Request<CallBody>>, time: Duration) -> Result<Option<Answer>, BoxError> {
-        let Some(mut request) = request else { return Ok(Some(Answer::none())) };
+        match request {
+            None => Ok(Some(Answer::none())),
+            Some(request) => self.ask_for(request, time, MAX_ANSWER).await,
+        }
+    }
+
+    /// The same, for an answer of at most `longest` bytes.
+    async fn ask_for(
+        &self,
+        mut request: Request<CallBody>,
+        time: Duration,
+        longest: usize,
+    ) -> Result<Option<Answer>, BoxError> {
         request.extensions_mut().insert(Timeouts { first_byte: time, idle: time });
         let exchange = async {
             let (head, body) = self.0.client.send(request).await?.into_parts();
-            let body = body.collect(MAX_ANSWER).await?;
+            let body = body.collect(longest).await?;
             Ok(Answer { status: head.status, headers: head.headers, body })
         };
         within(&*self.0.host, time, exchange).await.transpose()

@@ -50,7 +50,7 @@ impl VideoJobs {
 
     pub(super) async fn keep(&self, jobs: &[Job]) -> StoreResult<()> {
         let open = jobs.iter().filter(|job| !job.state.is_terminal());
-        let holds: Vec<_> = open.filter_map(|job| job.hold.clone()).collect();
+        let holds: Vec<_> = open.filter_map(Job::lasting_hold).collect();
         match self.0.quota.get() {
             Some(quota) if !holds.is_empty() => quota.keep(holds, KEPT).await,
             _ => Ok(()),

@@ -21,14 +21,19 @@ impl VideoJobs {
         }
         let deliveries = self.deliveries(&job).await?;
         match self.0.store.replace(job, deliveries).await? {
-            Some(ended) => Ok(Some(match self.settle(ended.clone()).await {
-                Ok(settled) => settled,
-                Err(error) => {
-                    // It has ended all the same, and is due until it is settled.
-                    log::store_failed("a job waits for its books", &error);
-                    ended
+            Some(ended) => {
+                if let Some(error) = ended.error.as_ref().filter(|_| ended.is_lost()) {
+                    log::job_lost(&ended.id, &ended.model, &error.message);
                 }
-            })),
+                Ok(Some(match self.settle(ended.clone()).await {
+                    Ok(settled) => settled,
+                    Err(error) => {
+                        // It has ended all the same, and is due until it is settled.
+                        log::store_failed("a job waits for its books", &error);
+                        ended
+                    }
+                }))
+            }
             None => Ok(None),
         }
     }
@@ -48,8 +53,8 @@ impl VideoJobs {
     pub(super) async fn settle(&self, mut job: Job) -> StoreResult<Job> {
         let Some(end) = job.settlement() else { return Ok(job) };
         // Before the record: a counter that starts from the ledger in between would count it twice.
-        if let (Some(hold), Some(quota)) = (&job.hold, self.0.quota.get()) {
-            quota.settle(hold.clone(), Some(end.amounts())).await?;
+        if let (Some(hold), Some(quota)) = (job.lasting_hold(), self.0.quota.get()) {
+            quota.settle(hold, Some(end.amounts())).await?;
         }
         if let Some(record) = job.closed_record() {
             self.0.sink.record(record).await?;

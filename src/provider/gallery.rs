@@ -1,23 +1,24 @@
 //! The decoder of image answers that are translated: gathers pictures over as many steps as it takes.
 //!
-//! A vendor that makes one picture a call is called `n` times, one call after the other; a vendor that gives a URL where
-//! the picture itself was asked for is followed by a fetch from that URL. What fails after something was made costs only
-//! itself: the answer holds what there is, and its `warnings` tell of the rest.
+//! A vendor that makes one picture a call is called `n` times, side by side; a vendor that gives a URL where the picture
+//! itself was asked for is followed by a fetch from that URL. What fails where something was made costs only itself: the
+//! answer holds what there is, in the order of the calls, and its `warnings` tell of the rest.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, response};
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
-use crate::http::body::CallBody;
+use crate::http::body::{CallBody, Segments};
 use crate::http::fetch::ContentHosts;
 use crate::wire::base64::Encoder;
 use crate::wire::images::{Answer, Form, Made};
+use crate::wire::outline::{Outline, Outliner};
 
-use super::traits::{Decoder, Exchange, Output, Target};
+use super::traits::{Decoder, Exchange, MadeAs, Output, Target};
 
-/// The longest answer of a vendor: a few large pictures in base64.
+/// The longest answer of a vendor to one call: a few large pictures in base64.
 const MAX_ANSWER: usize = 128 * 1024 * 1024;
 /// The largest picture that is fetched.
 const MAX_PICTURE: usize = 32 * 1024 * 1024;
@@ -42,26 +43,30 @@ pub(super) struct Plan {
     pub(super) form: Option<Form>,
     /// The size that the vendor was asked for, where it is exact.
     pub(super) size: Option<String>,
+    /// The quality that it was asked for, where that is another than the caller's.
+    pub(super) quality: Option<String>,
     pub(super) warnings: Vec<String>,
     pub(super) dropped: Vec<&'static str>,
     /// The vendor's own hosts, from which pictures may be fetched.
     pub(super) hosts: &'static [&'static str],
-    pub(super) read: fn(&Bytes) -> Result<Taken, Error>,
+    pub(super) read: fn(&Outline) -> Result<Taken, Error>,
 }
 
 impl Plan {
     /// The exchange that does it.
     pub(super) fn into_exchange(self, target: &Target) -> Exchange {
+        let beside: Vec<_> = (1..self.calls).map(|_| self.request.clone()).collect();
         let gallery = Gallery {
             hosts: ContentHosts::new(self.hosts, target.content_hosts.clone()),
             counts_tokens: target.terms.price.prices_tokens(),
-            request: (self.calls > 1).then(|| self.request.clone()),
-            left: self.calls,
             form: self.form,
+            made_as: MadeAs { size: self.size.clone(), quality: self.quality },
             size: self.size,
             warnings: self.warnings,
             read: self.read,
-            step: Step::Making(BytesMut::new()),
+            calls: (0..=beside.len()).map(|_| Came::Nothing).collect(),
+            step: if beside.is_empty() { Step::Making(Outliner::default()) } else { Step::Beside },
+            beside,
             next: None,
             made: Vec::new(),
             used: Usage::NONE,
@@ -76,23 +81,37 @@ struct Gallery {
     /// Whether the model's price goes by tokens. Where it does not, they are told to the caller and count nowhere, as they
     /// were not held either.
     counts_tokens: bool,
-    request: Option<Request<CallBody>>,
-    /// Calls whose answer has not been read.
-    left: u64,
     form: Option<Form>,
     size: Option<String>,
+    made_as: MadeAs,
     warnings: Vec<String>,
-    read: fn(&Bytes) -> Result<Taken, Error>,
+    read: fn(&Outline) -> Result<Taken, Error>,
+    /// What became of each call.
+    calls: Vec<Came>,
+    /// The requests of all calls but the first.
+    beside: Vec<Request<CallBody>>,
     step: Step,
     next: Option<Request<CallBody>>,
+    /// Of all calls, once they have ended.
     made: Vec<Made>,
     used: Usage,
     /// The vendor's answer, should it go on as it is.
-    whole: Option<Bytes>,
+    whole: Option<Outline>,
+}
+
+/// What became of a call.
+enum Came {
+    /// It was not sent.
+    Nothing,
+    Pictures(Vec<Made>),
+    Failure(Error),
 }
 
 enum Step {
-    Making(BytesMut),
+    /// One call's answer comes in.
+    Making(Outliner),
+    /// Several calls are out, side by side.
+    Beside,
     /// The picture of this number is being fetched.
     Fetching(usize, Picture),
     Done,
@@ -105,31 +124,61 @@ struct Picture {
     bytes: usize,
 }
 
+impl Picture {
+    /// More of it; `false` where it is too large.
+    fn push(&mut self, piece: &[u8]) -> bool {
+        self.bytes += piece.len();
+        if self.bytes > MAX_PICTURE {
+            return false;
+        }
+        self.encoder.push(piece, &mut self.text);
+        true
+    }
+}
+
 impl Gallery {
-    fn take(&mut self, body: &Bytes) -> Result<(), Error> {
-        let taken = (self.read)(body)?;
-        self.left = self.left.saturating_sub(1);
-        self.whole = (taken.is_answer && taken.missing.is_empty()).then(|| body.clone());
+    fn take(&mut self, at: usize, answer: &Outline) -> Result<(), Error> {
+        let taken = (self.read)(answer)?;
+        self.whole = (self.calls.len() == 1 && taken.is_answer && taken.missing.is_empty()).then(|| answer.clone());
         self.used = self.used.plus(&taken.usage);
-        self.made.extend(taken.made);
         self.warnings.extend(taken.missing);
+        self.calls[at] = Came::Pictures(taken.made);
         Ok(())
     }
 
     /// What was used so far, in the units that count.
     fn usage(&self) -> Usage {
         let tokens = if self.counts_tokens { self.used } else { Usage::NONE };
-        Usage { images: self.made.len() as u64, ..tokens }
+        let coming = self.calls.iter().map(|came| if let Came::Pictures(made) = came { made.len() } else { 0 });
+        Usage { images: (self.made.len() + coming.sum::<usize>()) as u64, ..tokens }
     }
 
-    /// Goes on to the next call, to the next fetch, or to the end.
+    /// All calls have ended: their pictures are put in order. The first failure, where there is no picture at all.
+    fn gather(&mut self) -> Result<(), Error> {
+        let mut failed = None;
+        let several = self.calls.len() > 1;
+        for (at, came) in std::mem::take(&mut self.calls).into_iter().enumerate() {
+            match came {
+                Came::Pictures(made) => self.made.extend(made),
+                Came::Failure(error) => {
+                    self.warnings.push(format!("Picture {} was not made. {}", at + 1, error.message()));
+                    failed.get_or_insert(error);
+                }
+                Came::Nothing if several => {
+                    self.warnings.push(format!("Picture {} was not asked for after another had failed.", at + 1));
+                }
+                Came::Nothing => {}
+            }
+        }
+        match failed {
+            Some(error) if self.made.is_empty() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes on to the next fetch, or to the end.
     fn settle(&mut self, out: &mut Output) {
         out.deliver(self.usage());
-        if self.left > 0 {
-            self.step = Step::Making(BytesMut::new());
-            self.next = self.request.clone();
-            return;
-        }
         if self.form == Some(Form::Base64) {
             let from = if let Step::Fetching(at, _) = self.step { at + 1 } else { 0 };
             for at in from..self.made.len() {
@@ -150,8 +199,7 @@ impl Gallery {
 
     fn fetch(&self, at: usize) -> Option<Result<Request<CallBody>, Error>> {
         let Made::Url(text) = self.made.get(at)? else { return None };
-        let url: String = serde_json::from_slice(text).unwrap_or_default();
-        Some(self.hosts.get(&url))
+        Some(self.hosts.get(&text.read().unwrap_or_default()))
     }
 
     fn kept_as_url(&mut self, at: usize, error: &Error) {
@@ -161,7 +209,7 @@ impl Gallery {
     fn write(&mut self, out: &mut Output) {
         self.step = Step::Done;
         match self.whole.take().filter(|_| self.warnings.is_empty() && self.fits()) {
-            Some(whole) => out.write(whole),
+            Some(whole) => whole.into_pieces().into_iter().for_each(|piece| out.write(piece)),
             None => {
                 let answer = Answer {
                     made: &self.made,
@@ -174,17 +222,17 @@ impl Gallery {
             }
         }
         out.report(self.usage());
+        out.made_as(std::mem::take(&mut self.made_as));
         out.complete();
     }
 
     /// Whether one answer holds all pictures in the form that the caller wants.
     fn fits(&self) -> bool {
-        self.request.is_none()
-            && self.made.iter().all(|made| match (made, self.form) {
-                (_, None) => true,
-                (Made::Url(_), Some(form)) => form == Form::Url,
-                (Made::Base64 { .. }, Some(form)) => form == Form::Base64,
-            })
+        self.made.iter().all(|made| match (made, self.form) {
+            (_, None) => true,
+            (Made::Url(_), Some(form)) => form == Form::Url,
+            (Made::Base64 { .. }, Some(form)) => form == Form::Base64,
+        })
     }
 }
 
@@ -194,34 +242,33 @@ impl Decoder for Gallery {
     }
 
     fn push(&mut self, piece: Bytes, _: &mut Output) -> Result<(), Error> {
-        match &mut self.step {
-            Step::Making(body) if body.len() + piece.len() <= MAX_ANSWER => body.extend_from_slice(&piece),
-            Step::Fetching(_, picture) if picture.bytes + piece.len() <= MAX_PICTURE => {
-                picture.bytes += piece.len();
-                picture.encoder.push(&piece, &mut picture.text);
+        let fits = match &mut self.step {
+            Step::Making(answer) => {
+                answer.push(&piece);
+                answer.len() <= MAX_ANSWER
             }
-            Step::Making(_) | Step::Fetching(..) => {
-                return Err(Error::provider(
-                    Code::ProviderError,
-                    "The vendor's answer is larger than a picture can be.",
-                ));
-            }
-            Step::Done => {}
+            Step::Fetching(_, picture) => picture.push(&piece),
+            Step::Beside | Step::Done => true,
+        };
+        if fits {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::provider(Code::ProviderError, "The vendor's answer is larger than a picture can be."))
     }
 
     fn finish(&mut self, out: &mut Output) -> Result<(), Error> {
         match &mut self.step {
-            Step::Making(body) => {
-                let body = body.split().freeze();
-                self.take(&body)?;
+            Step::Making(answer) => {
+                let answer = std::mem::take(answer).done();
+                self.take(0, &answer)?;
+                self.gather()?;
             }
+            Step::Beside => self.gather()?,
             Step::Fetching(at, picture) if picture.bytes > 0 => {
                 picture.encoder.finish(&mut picture.text);
                 picture.text.push(b'"');
-                let text = std::mem::take(&mut picture.text).into();
-                self.made[*at] = Made::Base64 { media_type: "image/png".to_owned(), text };
+                let text = Bytes::from(std::mem::take(&mut picture.text));
+                self.made[*at] = Made::Base64 { media_type: "image/png".to_owned(), text: text.into() };
                 self.whole = None;
             }
             Step::Fetching(..) => return Err(Error::provider(Code::ProviderError, "The vendor's result is empty.")),
@@ -236,22 +283,29 @@ impl Decoder for Gallery {
     }
 
     fn stumbled(&mut self, error: Error, out: &mut Output) -> Result<(), Error> {
-        if self.made.is_empty() {
-            return Err(error);
-        }
-        match self.step {
-            Step::Making(_) => {
-                let said = format!("Picture {} was not made. {}", self.made.len() + 1, error.message());
-                self.warnings.push(said);
-                // What one picture showed the next may not; anything else would only happen again.
-                let again = error.code() == Code::ContentPolicyViolation;
-                self.left = if again { self.left.saturating_sub(1) } else { 0 };
-            }
-            Step::Fetching(at, _) => self.kept_as_url(at, &error),
-            Step::Done => return Ok(()),
-        }
+        let Step::Fetching(at, _) = self.step else { return Err(error) };
+        self.kept_as_url(at, &error);
         self.settle(out);
         Ok(())
+    }
+
+    fn beside(&mut self) -> Vec<Request<CallBody>> {
+        std::mem::take(&mut self.beside)
+    }
+
+    fn part(&mut self, at: usize, answer: Result<Segments, Error>, out: &mut Output) -> bool {
+        let taken = answer.and_then(|answer| {
+            let mut outliner = Outliner::default();
+            answer.pieces().iter().for_each(|piece| outliner.push(piece));
+            self.take(at, &outliner.done())
+        });
+        // What one picture showed the next may not; anything else would only happen again.
+        let goes_on = taken.as_ref().err().is_none_or(|error| error.code() == Code::ContentPolicyViolation);
+        if let Err(error) = taken {
+            self.calls[at] = Came::Failure(error);
+        }
+        out.deliver(self.usage());
+        goes_on
     }
 }
 

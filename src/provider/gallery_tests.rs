@@ -1,8 +1,10 @@
 use super::*;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Response;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::base::money::Rate;
@@ -28,13 +30,14 @@ fn target(price: Price) -> Target {
     }
 }
 
-/// A vendor whose answers are `u…` for a URL, `b…` for base64, `!…` for a refusal.
-fn read(body: &Bytes) -> Result<Taken, Error> {
-    let text = body.slice(1..);
-    let made = match body[0] {
-        b'u' => Made::Url(text),
-        b'b' => Made::Base64 { media_type: "image/png".into(), text },
-        b'!' => return Err(Error::provider(Code::ContentPolicyViolation, "Refused.")),
+/// A vendor whose answers are `{"u":…}` for a URL, `{"b":…}` for base64, `{"{\"!\":\"x\"}":…}` for a refusal.
+fn read(outline: &Outline) -> Result<Taken, Error> {
+    let answer: HashMap<&str, &RawValue> = serde_json::from_slice(outline.rest()).unwrap_or_default();
+    let text = |key| answer.get(key).and_then(|raw| outline.text(raw));
+    let made = match (text("u"), text("b"), text("!")) {
+        (Some(url), ..) => Made::Url(url),
+        (_, Some(text), _) => Made::Base64 { media_type: "image/png".into(), text },
+        (.., Some(_)) => return Err(Error::provider(Code::ContentPolicyViolation, "Refused.")),
         _ => return Err(Error::provider(Code::ProviderError, "Broken.")),
     };
     Ok(Taken { made: vec![made], usage: Usage { input_tokens: 3, ..Usage::NONE }, is_answer: true, ..Taken::default() })
@@ -46,6 +49,7 @@ fn exchange(calls: u64, form: Option<Form>, price: Price) -> Exchange {
         calls,
         form,
         size: None,
+        quality: None,
         warnings: Vec::new(),
         dropped: Vec::new(),
         hosts: &["*.cdn.test"],
@@ -86,6 +90,37 @@ fn play(exchange: Exchange, answers: &[Result<&str, Code>]) -> (Result<Vec<u8>, 
     (Ok(bytes), asked, out)
 }
 
+/// Plays the answers to several calls in the order in which they end, until the decoder wants no more sent. Gives the bytes
+/// that came out, how many answers were taken, and the output.
+fn play_beside(
+    mut exchange: Exchange,
+    answers: &[(usize, Result<&'static str, Code>)],
+) -> (Result<Vec<u8>, Error>, usize, Output) {
+    let (mut out, mut taken) = (Output::default(), 0);
+    for request in exchange.decoder.beside().iter().chain(&exchange.request) {
+        assert_eq!(request.uri().path(), "/make");
+    }
+    assert!(exchange.decoder.beside().is_empty(), "they are handed out once");
+    for (at, answer) in answers {
+        let answer = answer.map(|body| Segments::from(Bytes::from_static(body.as_bytes())));
+        let answer = answer.map_err(|code| Error::provider(code, "The vendor failed."));
+        taken += 1;
+        if !exchange.decoder.part(*at, answer, &mut out) {
+            break;
+        }
+        assert!(!out.has_frames());
+    }
+    exchange.decoder.head(&Response::new(()).into_parts().0).unwrap();
+    if let Err(error) = exchange.decoder.finish(&mut out) {
+        return (Err(error), taken, out);
+    }
+    let mut bytes = Vec::new();
+    while let Some(frame) = out.next_frame() {
+        bytes.extend_from_slice(&frame);
+    }
+    (Ok(bytes), taken, out)
+}
+
 fn json_of(bytes: Result<Vec<u8>, Error>) -> Value {
     let mut value: Value = serde_json::from_slice(&bytes.unwrap()).unwrap();
     value.as_object_mut().unwrap().remove("created");
@@ -95,7 +130,9 @@ fn json_of(bytes: Result<Vec<u8>, Error>) -> Value {
 
 #[test]
 fn one_answer_in_the_callers_shape_goes_on_as_it_is() {
-    for (answer, form) in [("u\"x\"", None), ("u\"x\"", Some(Form::Url)), ("b\"x\"", Some(Form::Base64))] {
+    for (answer, form) in
+        [("{\"u\":\"x\"}", None), ("{\"u\":\"x\"}", Some(Form::Url)), ("{\"b\":\"x\"}", Some(Form::Base64))]
+    {
         let (bytes, _, out) = play(exchange(1, form, Price::Unpriced), &[Ok(answer)]);
         assert_eq!(bytes.unwrap(), answer.as_bytes());
         assert_eq!((out.usage().unwrap().images, out.is_complete()), (1, true));
@@ -103,42 +140,53 @@ fn one_answer_in_the_callers_shape_goes_on_as_it_is() {
 }
 
 #[test]
-fn several_pictures_are_several_calls_and_one_answer() {
-    let answers = [Ok("b\"a\""), Ok("b\"b\""), Ok("b\"c\"")];
-    let (bytes, asked, out) = play(exchange(3, Some(Form::Base64), Price::Unpriced), &answers);
-    assert_eq!(asked.len(), 3);
+fn several_pictures_are_several_calls_and_one_answer_in_their_order() {
+    let answers = [(2, Ok("{\"b\":\"c\"}")), (0, Ok("{\"b\":\"a\"}")), (1, Ok("{\"b\":\"b\"}"))];
+    let (bytes, _, out) = play_beside(exchange(3, Some(Form::Base64), Price::Unpriced), &answers);
     assert_eq!(json_of(bytes), json!({"data": [{"b64_json": "a"}, {"b64_json": "b"}, {"b64_json": "c"}]}));
-    assert_eq!(out.usage().unwrap(), Usage { images: 3, ..Usage::NONE });
+    assert_eq!((out.usage().unwrap(), out.is_complete()), (Usage { images: 3, ..Usage::NONE }, true));
 }
 
 #[test]
 fn tokens_count_where_the_price_goes_by_them() {
     let rates = Rates { input: Rate::per_million("1").ok(), ..Rates::NONE };
-    let (_, _, out) = play(exchange(2, None, Price::flat(rates)), &[Ok("b\"a\""), Ok("b\"b\"")]);
+    let (_, _, out) =
+        play_beside(exchange(2, None, Price::flat(rates)), &[(0, Ok("{\"b\":\"a\"}")), (1, Ok("{\"b\":\"b\"}"))]);
     assert_eq!(out.usage().unwrap(), Usage { images: 2, input_tokens: 6, ..Usage::NONE });
+}
+
+#[test]
+fn what_has_come_so_far_is_known_before_all_has() {
+    let mut exchange = exchange(3, None, Price::Unpriced);
+    let mut out = Output::default();
+    assert_eq!(exchange.decoder.beside().len(), 2);
+    exchange.decoder.part(1, Ok(Bytes::from_static(b"{\"b\":\"b\"}").into()), &mut out);
+    assert_eq!((out.delivered().images, out.usage(), out.has_frames()), (1, None, false));
 }
 
 #[test]
 fn a_url_is_fetched_where_the_picture_was_asked_for() {
     let form = Some(Form::Base64);
-    let (bytes, asked, _) =
-        play(exchange(1, form, Price::Unpriced), &[Ok("u\"https:\\/\\/a.cdn.test\\/p?sig=1\""), Ok("\u{7f}PNG")]);
+    let (bytes, asked, _) = play(
+        exchange(1, form, Price::Unpriced),
+        &[Ok("{\"u\":\"https:\\/\\/a.cdn.test\\/p?sig=1\"}"), Ok("\u{7f}PNG")],
+    );
     assert_eq!(asked[1], "https://a.cdn.test/p?sig=1");
     assert_eq!(json_of(bytes), json!({"data": [{"b64_json": "f1BORw=="}]}));
-    let (bytes, ..) = play(exchange(1, form, Price::Unpriced), &[Ok("u\"http://127.0.0.1:9/p\""), Ok("abc")]);
+    let (bytes, ..) = play(exchange(1, form, Price::Unpriced), &[Ok("{\"u\":\"http://127.0.0.1:9/p\"}"), Ok("abc")]);
     assert_eq!(json_of(bytes), json!({"data": [{"b64_json": "YWJj"}]}));
 }
 
 #[test]
 fn a_picture_that_may_not_or_cannot_be_fetched_stays_a_url_and_says_why() {
     let form = Some(Form::Base64);
-    let (bytes, asked, out) = play(exchange(1, form, Price::Unpriced), &[Ok("u\"https://evil.test/p\"")]);
+    let (bytes, asked, out) = play(exchange(1, form, Price::Unpriced), &[Ok("{\"u\":\"https://evil.test/p\"}")]);
     let value = json_of(bytes);
     assert_eq!((asked.len(), &value["data"][0]["url"]), (1, &json!("https://evil.test/p")));
     assert!(value["warnings"][0].as_str().unwrap().contains("content_hosts"));
     assert_eq!(out.usage().unwrap().images, 1, "it was made, and is billed");
     for failing in [Err(Code::ProviderTimeout), Ok("")] {
-        let (bytes, ..) = play(exchange(1, form, Price::Unpriced), &[Ok("u\"https://a.cdn.test/p\""), failing]);
+        let (bytes, ..) = play(exchange(1, form, Price::Unpriced), &[Ok("{\"u\":\"https://a.cdn.test/p\"}"), failing]);
         let value = json_of(bytes);
         assert_eq!(value["data"][0]["url"], "https://a.cdn.test/p");
         assert!(value["warnings"][0].as_str().unwrap().starts_with("Picture 1 is given as a URL."));
@@ -146,27 +194,61 @@ fn a_picture_that_may_not_or_cannot_be_fetched_stays_a_url_and_says_why() {
 }
 
 #[test]
-fn what_was_made_before_a_failure_is_given_and_billed() {
+fn what_was_made_beside_a_failure_is_given_and_billed() {
     let form = Some(Form::Base64);
-    // A refusal costs one picture; anything else, the rest.
-    let (bytes, asked, out) = play(exchange(3, form, Price::Unpriced), &[Ok("b\"a\""), Ok("!"), Ok("b\"c\"")]);
+    // A refusal costs one picture.
+    let answers = [(1, Ok("{\"!\":\"x\"}")), (2, Ok("{\"b\":\"c\"}")), (0, Ok("{\"b\":\"a\"}"))];
+    let (bytes, taken, out) = play_beside(exchange(3, form, Price::Unpriced), &answers);
     let value = json_of(bytes);
-    assert_eq!((asked.len(), value["data"].as_array().unwrap().len(), out.usage().unwrap().images), (3, 2, 2));
+    assert_eq!((taken, out.usage().unwrap().images), (3, 2));
+    assert_eq!(value["data"], json!([{"b64_json": "a"}, {"b64_json": "c"}]));
     assert_eq!(value["warnings"], json!(["Picture 2 was not made. Refused."]));
-    let (bytes, asked, out) = play(exchange(3, form, Price::Unpriced), &[Ok("b\"a\""), Err(Code::ProviderRateLimited)]);
-    assert_eq!((asked.len(), out.usage().unwrap().images), (2, 1));
-    assert_eq!(json_of(bytes)["data"], json!([{"b64_json": "a"}]));
+    // Anything else costs those that have not been sent as well.
+    let answers = [(0, Ok("{\"b\":\"a\"}")), (1, Err(Code::ProviderRateLimited)), (2, Ok("never"))];
+    let (bytes, taken, out) = play_beside(exchange(3, form, Price::Unpriced), &answers);
+    assert_eq!((taken, out.usage().unwrap().images), (2, 1));
+    let value = json_of(bytes);
+    assert_eq!(value["data"], json!([{"b64_json": "a"}]));
+    let told = ["Picture 2 was not made. The vendor failed.", "Picture 3 was not asked for after another had failed."];
+    assert_eq!(value["warnings"], json!(told));
 }
 
 #[test]
-fn where_nothing_was_made_the_failure_is_the_answer() {
+fn urls_of_several_calls_are_fetched_one_by_one() {
+    let mut exchange = exchange(2, Some(Form::Base64), Price::Unpriced);
+    let (decoder, mut out) = (&mut exchange.decoder, Output::default());
+    assert_eq!(decoder.beside().len(), 1);
+    for at in [1, 0] {
+        decoder.part(at, Ok(Bytes::from(format!("{{\"u\":\"https://a.cdn.test/{at}\"}}")).into()), &mut out);
+    }
+    decoder.finish(&mut out).unwrap();
+    for (path, bytes) in [("/0", "abc"), ("/1", "def")] {
+        assert_eq!(decoder.next_request().unwrap().uri().path(), path);
+        decoder.push(Bytes::from_static(bytes.as_bytes()), &mut out).unwrap();
+        decoder.finish(&mut out).unwrap();
+    }
+    assert!(decoder.next_request().is_none() && out.is_complete());
+    let mut bytes = Vec::new();
+    while let Some(frame) = out.next_frame() {
+        bytes.extend_from_slice(&frame);
+    }
+    assert_eq!(json_of(Ok(bytes))["data"], json!([{"b64_json": "YWJj"}, {"b64_json": "ZGVm"}]));
+}
+
+#[test]
+fn where_nothing_was_made_the_first_failure_is_the_answer() {
     for (answer, code) in [
-        (Ok("!"), Code::ContentPolicyViolation),
+        (Ok("{\"!\":\"x\"}"), Code::ContentPolicyViolation),
         (Ok("?"), Code::ProviderError),
         (Err(Code::ProviderRateLimited), Code::ProviderRateLimited),
     ] {
-        let (result, asked, out) = play(exchange(3, None, Price::Unpriced), &[answer]);
+        let (result, asked, out) = play(exchange(1, None, Price::Unpriced), &[answer]);
         assert_eq!((result.unwrap_err().code(), asked.len()), (code, 1));
+        assert!(!out.is_complete() && out.delivered() == Usage::NONE);
+        // The first by its place, not by its time.
+        let answers = [(1, Ok("{\"!\":\"x\"}")), (0, answer)];
+        let (result, _, out) = play_beside(exchange(2, None, Price::Unpriced), &answers);
+        assert_eq!(result.unwrap_err().code(), code);
         assert!(!out.is_complete() && out.delivered() == Usage::NONE);
     }
 }
@@ -175,7 +257,7 @@ fn where_nothing_was_made_the_failure_is_the_answer() {
 fn an_answer_larger_than_a_picture_is_refused() {
     let mut decoder = exchange(1, Some(Form::Base64), Price::Unpriced).decoder;
     let mut out = Output::default();
-    decoder.push(Bytes::from_static(b"u\"https://a.cdn.test/p\""), &mut out).unwrap();
+    decoder.push(Bytes::from_static(b"{\"u\":\"https://a.cdn.test/p\"}"), &mut out).unwrap();
     decoder.finish(&mut out).unwrap();
     decoder.next_request().unwrap();
     let piece = Bytes::from(vec![0; 1 << 20]);

@@ -6,8 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use http::Uri;
 
 use crate::base::hash::QuickMap;
+use crate::domain::modality::Modality;
 use crate::domain::model::{Catalog, ModelTerms};
 
+use super::codec::video_codec;
 use super::echo::{Echo, demo_models};
 use super::kind::Kind;
 use super::traits::{Credential, Target, Timeouts};
@@ -32,7 +34,7 @@ impl Registry {
     /// The offline models `demo-chat`, `demo-image`, `demo-tts`, … alone: answered in this process, free, for trying
     /// things out and for tests.
     pub fn offline() -> Self {
-        let targets = demo_models().map(|terms| Target {
+        let mut targets = demo_models().map(|terms| Target {
             provider: Kind::Echo.as_str().into(),
             codec: Arc::new(Echo),
             base_url: Uri::from_static("http://echo.invalid"),
@@ -42,6 +44,7 @@ impl Registry {
             timeouts: Timeouts::default(),
             content_hosts: Arc::new([]),
         });
+        targets.iter_mut().for_each(know_video);
         let targets = targets.map(|target| (Arc::clone(&target.terms.id), Arc::new(target))).into_iter().collect();
         Self(Arc::new(RwLock::new(Arc::new(Snapshot { targets }))))
     }
@@ -49,7 +52,8 @@ impl Registry {
     /// Puts these models in the place of all others, at once. On an error nothing changes.
     pub fn swap(&self, targets: impl IntoIterator<Item = Target>) -> Result<(), String> {
         let mut snapshot = Snapshot::default();
-        for target in targets {
+        for mut target in targets {
+            know_video(&mut target);
             let id = Arc::clone(&target.terms.id);
             if snapshot.targets.insert(Arc::clone(&id), Arc::new(target)).is_some() {
                 return Err(format!("the model {id:?} is registered twice"));
@@ -73,6 +77,14 @@ impl Registry {
 
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Lets the terms of a video model say what it has.
+fn know_video(target: &mut Target) {
+    if target.terms.modality == Modality::Video && target.terms.video.is_none() {
+        let row = video_codec(target.codec.kind()).map(|codec| codec.abilities(&target.upstream));
+        Arc::make_mut(&mut target.terms).video = row;
     }
 }
 

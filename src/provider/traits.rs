@@ -18,7 +18,7 @@ use crate::base::secret::Secret;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::model::ModelTerms;
 use crate::domain::usage::Usage;
-use crate::http::body::CallBody;
+use crate::http::body::{CallBody, Segments};
 use crate::http::call::Call;
 
 /// A vendor's credential.
@@ -170,6 +170,21 @@ pub trait Decoder: Send + Sync + 'static {
     fn stumbled(&mut self, error: Error, _out: &mut Output) -> Result<(), Error> {
         Err(error)
     }
+
+    /// Requests that go out side by side with the exchange's own, a few at a time; asked once, before anything is sent.
+    ///
+    /// Where there are any, each answer comes whole, by [`part`](Self::part), the own request's too. Once all have come,
+    /// [`head`](Self::head) and [`finish`](Self::finish) are called as for a bare 200 without a body.
+    fn beside(&mut self) -> Vec<Request<CallBody>> {
+        Vec::new()
+    }
+
+    /// The whole answer to one of several requests, or why there is none, in the order in which they end: 0 is the
+    /// exchange's own request, 1 the first one [beside](Self::beside) it. Nothing may be put out yet. `false` where
+    /// those that have not gone out yet are not worth sending.
+    fn part(&mut self, _at: usize, _answer: Result<Segments, Error>, _out: &mut Output) -> bool {
+        false
+    }
 }
 
 /// What a decoder puts out: bytes for the caller, and what they mean for the meter.
@@ -179,6 +194,15 @@ pub struct Output {
     usage: Option<Usage>,
     delivered: Usage,
     complete: bool,
+    made_as: MadeAs,
+}
+
+/// What was made, where that decides the price and is not what was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the options of a price tier; `None` is as asked")]
+pub struct MadeAs {
+    pub size: Option<String>,
+    pub quality: Option<String>,
 }
 
 impl Output {
@@ -197,6 +221,16 @@ impl Output {
     /// What has been delivered so far, by our own count: the ground of an estimate.
     pub fn deliver(&mut self, so_far: Usage) {
         self.delivered = so_far;
+    }
+
+    /// What was made is priced as this.
+    pub fn made_as(&mut self, made: MadeAs) {
+        self.made_as = made;
+    }
+
+    /// What is to be priced otherwise than it was asked for.
+    pub fn is_made_as(&self) -> &MadeAs {
+        &self.made_as
     }
 
     /// The answer is whole: its finish was seen.

@@ -14,10 +14,13 @@ use serde_json::Value;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Error};
+use crate::domain::abilities::Abilities;
 use crate::domain::job::Video;
 use crate::domain::usage::Usage;
-use crate::domain::video::{Abilities, Order, VideoRequest};
+use crate::domain::video::{Order, VideoRequest};
 use crate::http::body::CallBody;
+use crate::wire::data_url::DataUrl;
+use crate::wire::vendor_error::is_truthy;
 
 use super::traits::Target;
 
@@ -26,6 +29,8 @@ use super::traits::Target;
 #[allow(missing_docs, reason = "what a codec needs of it")]
 pub struct NewVideo<'a> {
     pub job_id: &'a str,
+    /// The vendor's id of the model.
+    pub upstream: &'a str,
     /// Prompt and pictures, as the caller wrote them.
     pub request: &'a VideoRequest,
     /// The options, settled against the model's table.
@@ -37,7 +42,7 @@ pub struct NewVideo<'a> {
     pub now: Timestamp,
 }
 
-/// A vendor's whole answer, its body cut at 64 KiB.
+/// A vendor's whole answer, its body cut at 64 KiB (for several jobs at once, at 1 MiB).
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the parts of an answer")]
 pub struct Answer {
@@ -122,16 +127,27 @@ pub trait VideoProvider: fmt::Debug + Send + Sync + 'static {
     /// The request that makes the job.
     fn create(&self, new: &NewVideo<'_>, target: &Target) -> Result<Option<Request<CallBody>>, Error>;
 
-    /// The vendor's handle of the job that was made, or why there is none.
-    fn created(&self, new: &NewVideo<'_>, answer: &Answer) -> Result<Arc<str>, Error>;
+    /// The vendor's handle of the job that was made. `None`: the answer is a success that names none, so that the job may
+    /// have been made; an error: the vendor says that it was not.
+    fn created(&self, new: &NewVideo<'_>, answer: &Answer) -> Result<Option<Arc<str>>, Error>;
+
+    /// What the caller should know of how the codec read the request.
+    fn warnings(&self, _request: &VideoRequest) -> Vec<String> {
+        Vec::new()
+    }
 
     /// By what handle a job may be found whose create was lost; `None` where the vendor has no such thing.
-    fn recover(&self, job_id: &str) -> Option<Arc<str>>;
+    fn recover(&self, job_id: &str, order: &Order) -> Option<Arc<str>>;
 
-    /// The request that asks how the job stands; `polls` counts the earlier ones.
+    /// The request that asks how the job stands.
     fn poll(&self, handle: &str, target: &Target, now: Timestamp) -> Result<Option<Request<CallBody>>, Error>;
 
-    /// What the answer says. An error is the poll's, not the job's: it will be asked again.
+    /// How several jobs are asked for at once, where the vendor has a way.
+    fn batch(&self) -> Option<&dyn Batch> {
+        None
+    }
+
+    /// What the answer says; `polls` counts the earlier ones. An error is the poll's, not the job's: it will be asked again.
     fn polled(&self, polls: u32, answer: &Answer, now: Timestamp) -> Result<Seen, Error>;
 
     /// Where the bytes of `video` are.
@@ -158,6 +174,18 @@ pub trait VideoProvider: fmt::Debug + Send + Sync + 'static {
 
     /// The pace at which the vendor wants to be asked at most.
     fn pace(&self) -> Duration;
+}
+
+/// Several jobs of one vendor, asked for in one request.
+pub trait Batch: Send + Sync {
+    /// So many at most.
+    fn most(&self) -> usize;
+
+    /// The request that asks how these jobs stand.
+    fn ask(&self, handles: &[&str], target: &Target) -> Result<Request<CallBody>, Error>;
+
+    /// What the answer says of each. `None` for one that it does not tell of, which is then asked for alone.
+    fn read(&self, handles: &[&str], answer: &Answer, now: Timestamp) -> Result<Vec<Option<Seen>>, Error>;
 }
 
 /// A JSON request to `url`, or one without a body where `body` is `null`.
@@ -201,14 +229,37 @@ pub(super) fn text(value: &Value, pointer: &str) -> String {
     }
 }
 
+/// A vendor's whole number at `pointer`, written as a number or as a string; a fraction is rounded up.
+pub(super) fn number(value: &Value, pointer: &str) -> Option<u64> {
+    let of_float = |number: f64| {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded before it is cast")]
+        (0.0..1e15).contains(&number).then(|| number.ceil() as u64)
+    };
+    match value.pointer(pointer)? {
+        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(of_float)),
+        Value::String(text) => text.trim().parse().ok().or_else(|| text.trim().parse().ok().and_then(of_float)),
+        _ => None,
+    }
+}
+
+/// Whether an answer holds an `error` that is one.
+pub(super) fn has_error(value: &Value) -> bool {
+    value.get("error").is_some_and(is_truthy)
+}
+
 /// An answer that says it is fine and then lacks what it must have.
 pub(super) fn unreadable() -> Error {
     Error::provider(Code::ProviderError, "The provider's answer could not be read.")
 }
 
-/// The media type and the base64 payload of a `data:` URL.
-pub(super) fn data_url(url: &str) -> Option<(&str, &str)> {
-    url.strip_prefix("data:")?.split_once(";base64,")
+/// The media type and the base64 of a picture that the request brings along; `None` where it is a link.
+pub(super) fn picture<'a>(image: &'a str, field: &'static str) -> Result<Option<(String, &'a str)>, Error> {
+    if !image.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
+        return Ok(None);
+    }
+    let wrong = |why| Error::new(Code::InvalidParameter, format!("The picture in `{field}`: {why}.")).param(field);
+    let url = DataUrl::parse(image).map_err(wrong)?;
+    Ok(Some((url.sniffed().to_owned(), url.base64)))
 }
 
 /// A vendor's id where it stands in a URL: nothing that could lead to another path.
@@ -217,5 +268,18 @@ pub(super) fn path_safe(id: &str) -> Result<&str, Error> {
     match !id.is_empty() && id.bytes().all(fits) && id != "." && id != ".." {
         true => Ok(id),
         false => Err(unreadable()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn numbers_are_read_however_they_are_written() {
+        let value = json!({ "a": 5, "b": "5", "c": 5.1, "d": "5.1", "e": -1, "f": "x", "g": null, "h": 1e40 });
+        let read: Vec<_> = "abcdefghi".chars().map(|name| number(&value, &format!("/{name}"))).collect();
+        assert_eq!(read, [Some(5), Some(5), Some(6), Some(6), None, None, None, None, None]);
     }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use crate::base::error::{Code, Error};
 use crate::base::money::Money;
+use crate::domain::abilities::Asked;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::limit::{Amounts, Limit, Measure, Mode};
 use crate::domain::modality::Modality;
-use crate::domain::model::ModelTerms;
-use crate::domain::price::{Price, Rates};
+use crate::domain::model::{ModelTerms, OptionPolicy};
+use crate::domain::price::{Options, Price, Rates};
 use crate::domain::usage::Usage;
+use crate::domain::video::Order;
 use crate::http::call::{AudioLength, Call, Facts};
 
 /// The tokens of an image, audio or file part where the model's terms are not known.
@@ -51,7 +53,7 @@ pub(super) fn reckon(call: &Call, limits: &[Arc<Limit>]) -> Result<Hold, Error> 
     if wants.tokens || wants.spend {
         bounded(facts)?;
     }
-    let request = Request { call, facts, terms: call.terms().map(Arc::as_ref) };
+    let request = Request::new(call);
     let costs = wants.spend && request.price() != Some(&Price::Free);
     let needs_output = wants.output || costs;
     let per_choice = request.output_bound();
@@ -67,7 +69,7 @@ pub(super) fn reckon(call: &Call, limits: &[Arc<Limit>]) -> Result<Hold, Error> 
         .param("duration"));
     }
     let usage = request.bound(per_choice);
-    let ceiling = request.price().and_then(|price| price.ceiling(&usage, &call.price_options()));
+    let ceiling = request.ceiling(&usage);
     if ceiling.is_none() && wants.spend {
         return Err(not_priced(call));
     }
@@ -123,11 +125,56 @@ struct Request<'a> {
     call: &'a Call,
     facts: &'a Facts,
     terms: Option<&'a ModelTerms>,
+    /// What a video may become by its model's table; empty where there is none.
+    orders: Vec<Order>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    fn new(call: &'a Call) -> Self {
+        let (facts, terms) = (call.facts(), call.terms().map(Arc::as_ref));
+        let row =
+            terms.filter(|_| call.endpoint().modality() == Modality::Video).and_then(|t| Some((t.video?, t.options)));
+        let asked = Asked {
+            duration: facts.seconds,
+            resolution: facts.resolution.as_deref(),
+            size: facts.size.as_deref(),
+            audio: facts.audio,
+        };
+        let orders = row.map(|(row, policy)| row.may_become(asked, policy)).unwrap_or_default();
+        Self { call, facts, terms, orders }
+    }
+
+    /// The most that `usage` can cost. `None` when a used unit has no price.
+    fn ceiling(&self, usage: &Usage) -> Option<Money> {
+        let price = self.price()?;
+        if self.orders.is_empty() {
+            return price.ceiling(usage, &self.options());
+        }
+        // Tokens that the vendor counts and nobody bills cost nothing.
+        let (input_tokens, output_tokens) =
+            if price.prices_tokens() { (usage.input_tokens, usage.output_tokens) } else { (0, 0) };
+        let usage = Usage { input_tokens, output_tokens, ..*usage };
+        let ceilings = self.orders.iter().map(|order| price.ceiling(&usage, &order.price_options()));
+        ceilings.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// The most tokens that a video comes to, where its vendor counts them.
+    fn video_tokens(&self) -> Option<u64> {
+        self.orders.iter().map(|order| order.tokens).max().filter(|tokens| *tokens > 0)
+    }
+
     fn price(&self) -> Option<&Price> {
         self.terms.map(|t| &t.price)
+    }
+
+    /// What a price tier may ask of it, as far as it is settled.
+    fn options(&self) -> Options {
+        let options = self.call.price_options();
+        match self.terms.map(|t| t.options) {
+            // It may be made in another quality.
+            Some(OptionPolicy::Nearest) => Options { quality: None, ..options },
+            _ => options,
+        }
     }
 
     fn n(&self) -> u64 {
@@ -147,6 +194,7 @@ impl Request<'_> {
         match self.call.endpoint() {
             Endpoint::ChatCompletions | Endpoint::Responses => true,
             Endpoint::Embeddings => false,
+            _ if self.video_tokens().is_some() => true,
             _ => self.is_billed(|r| {
                 r.output.is_some() || r.image_output.is_some() || r.audio_output.is_some() || r.reasoning.is_some()
             }),
@@ -165,6 +213,8 @@ impl Request<'_> {
         let ceiling = self.terms.and_then(|t| t.max_output_tokens);
         let facts = self.facts;
         let asked = match self.call.endpoint() {
+            // Nothing that the caller says bounds the tokens of a video but its length and size.
+            Endpoint::VideoGenerations | Endpoint::Videos => return self.video_tokens().or(ceiling),
             Endpoint::Responses => [&facts.max_output_tokens, &None],
             _ => [&facts.max_completion_tokens, &facts.max_tokens],
         };
@@ -182,10 +232,12 @@ impl Request<'_> {
         text.saturating_add(self.facts.media_parts.max(count).saturating_mul(part))
     }
 
-    /// How long what is made may be; `None` where the request does not say.
+    /// How long what is made may be; `None` where neither the request nor the model's table says.
     fn seconds(&self) -> Option<u64> {
         match self.call.endpoint() {
-            Endpoint::VideoGenerations | Endpoint::Videos => self.facts.seconds,
+            Endpoint::VideoGenerations | Endpoint::Videos => {
+                self.orders.iter().map(|order| order.duration).max().or(self.facts.seconds)
+            }
             _ => Some(0),
         }
     }

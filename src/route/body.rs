@@ -22,7 +22,7 @@ use crate::http::vendor::VendorBody;
 ///
 /// A failure ends an event stream with one error event; any other body fails, so that the caller's connection breaks
 /// off instead of passing half an answer for a whole one. Dropped early, the vendor's body is dropped with it, or handed
-/// to the [`Drain`].
+/// to the [`Drain`](super::Drain).
 pub struct RouteBody<B: VendorBody> {
     /// What was awaited before the head was sent.
     first: Option<Bytes>,

@@ -25,13 +25,14 @@ use crate::jobs::{Creation, VideoJobs};
 use crate::provider::traits::Target;
 
 use super::body::RouteBody;
+use super::fan::Fan;
 use super::pump::Pump;
 use super::service::Way;
 use crate::http::vendor::transport_failure;
 use crate::http::vendor::{VendorBody, VendorClient};
 
 /// The longest error answer of a vendor that is read.
-const MAX_FAULT_BYTES: usize = 64 * 1024;
+pub(super) const MAX_FAULT_BYTES: usize = 64 * 1024;
 
 /// What a trip needs from start to end.
 pub(super) struct Trip<C: VendorClient> {
@@ -103,6 +104,8 @@ enum Step<C: VendorClient> {
     /// The hold goes to disk before the vendor is called.
     Journal(StoreFuture<bool>),
     Ready,
+    /// Several requests are out side by side.
+    Fan(Box<Fan<C>>),
     /// The fetch tells an address that an answer named from the vendor's own.
     Calling(Pin<Box<C::Trip>>, Option<Fetch>),
     Fault {
@@ -145,7 +148,7 @@ impl<C: VendorClient> RouteFuture<C> {
                         )
                         .should_retry(true)));
                     }
-                    Step::Ready
+                    trip.start()
                 }
                 Step::Ready => {
                     let free = if trip.request.is_some() { ready!(trip.client.poll_free(cx)) } else { Ok(()) };
@@ -157,12 +160,18 @@ impl<C: VendorClient> RouteFuture<C> {
                             Ok(()) => trip.send(request),
                             Err(error) => trip.stumble(transport_failure(&*error))?,
                         },
-                        None => {
-                            trip.headers = trip.pump.begin(&Response::new(()).into_parts().0, None)?;
-                            Step::Priming
-                        }
+                        None => trip.begin_bare()?,
                     }
                 }
+                Step::Fan(fan) => match ready!(fan.poll_next(cx)) {
+                    Some((at, answer)) => {
+                        if !trip.pump.part(at, answer) {
+                            fan.stop();
+                        }
+                        continue;
+                    }
+                    None => trip.begin_bare()?,
+                },
                 Step::Calling(call, fetch) => match ready!(call.as_mut().poll(cx)) {
                     Ok(response) => trip.answered(response, fetch.take())?,
                     Err(error) => trip.stumble(transport_failure(&*error))?,
@@ -225,6 +234,23 @@ fn taken() -> Error {
 }
 
 impl<C: VendorClient> Trip<C> {
+    /// The first step: one request, or several side by side.
+    fn start(&mut self) -> Step<C> {
+        let beside = self.pump.beside();
+        if beside.is_empty() {
+            return Step::Ready;
+        }
+        let requests = self.request.take().into_iter().chain(beside);
+        let (client, target, meter) = (self.client.clone(), Arc::clone(&self.target), self.meter.clone());
+        Step::Fan(Box::new(Fan::new(client, target, meter, requests)))
+    }
+
+    /// Begins an answer that no body of the vendor's stands behind.
+    fn begin_bare(&mut self) -> Result<Step<C>, Error> {
+        self.headers = self.pump.begin(&Response::new(()).into_parts().0, None)?;
+        Ok(Step::Priming)
+    }
+
     /// Sends a request of the exchange through the client, which is ready.
     fn send(&mut self, mut request: Request<CallBody>) -> Step<C> {
         request.extensions_mut().insert(self.target.timeouts);
@@ -307,6 +333,7 @@ impl<C: VendorClient> Drop for RouteFuture<C> {
         let Some(drain) = trip.way.drain.clone().filter(|_| !std::thread::panicking()) else { return };
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Calling(call, None) => drain.start(&trip.meter.clone(), finish_call::<C>(call, trip)),
+            Step::Fan(fan) => drain.start(&trip.meter.clone(), finish_fan(fan, trip)),
             Step::Priming => drain.start(&trip.meter, trip.pump.drain()),
             _ => {}
         }
@@ -326,6 +353,18 @@ async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Box<Tri
             trip.fail(&trip.target.codec.fault(parts.status, &parts.headers, &read));
         }
         Ok(_) => {}
+        Err(error) => trip.fail(&error),
+    }
+}
+
+/// The same of requests side by side: those that are out come in, no more are sent.
+async fn finish_fan<C: VendorClient>(mut fan: Box<Fan<C>>, mut trip: Box<Trip<C>>) {
+    fan.stop();
+    while let Some((at, answer)) = std::future::poll_fn(|cx| fan.poll_next(cx)).await {
+        trip.pump.part(at, answer);
+    }
+    match trip.begin_bare() {
+        Ok(_) => trip.pump.drain().await,
         Err(error) => trip.fail(&error),
     }
 }

@@ -17,6 +17,7 @@
 
 mod body;
 mod drain;
+mod fan;
 mod future;
 mod models;
 mod pump;

@@ -10,10 +10,10 @@ use http_body::Body;
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
-use crate::http::body::CallBody;
+use crate::http::body::{CallBody, Segments};
 use crate::http::meter::Meter;
 use crate::http::vendor::{VendorBody, transport_failure};
-use crate::provider::traits::{Decoder, Output};
+use crate::provider::traits::{Decoder, MadeAs, Output};
 
 use super::service::Way;
 
@@ -48,6 +48,18 @@ impl<B: VendorBody> Pump<B> {
     /// The request of the next step, once all of this one has been read.
     pub(super) fn next_request(&mut self) -> Option<Request<CallBody>> {
         self.next.take()
+    }
+
+    /// The requests that go out beside the exchange's own.
+    pub(super) fn beside(&mut self) -> Vec<Request<CallBody>> {
+        self.decoder.beside()
+    }
+
+    /// One of several answers has ended; `false` where the rest is not worth sending.
+    pub(super) fn part(&mut self, at: usize, answer: Result<Segments, Error>) -> bool {
+        let goes_on = self.decoder.part(at, answer, &mut self.output);
+        self.inform();
+        goes_on
     }
 
     /// Ends a step that failed. Where the exchange cannot go on without it, the error comes back, and is in the meter.
@@ -159,6 +171,10 @@ impl<B: VendorBody> Pump<B> {
         }
         if self.output.delivered() != Usage::NONE {
             self.meter.deliver(self.output.delivered());
+        }
+        let made = self.output.is_made_as();
+        if *made != MadeAs::default() {
+            self.meter.made_as(made.size.as_deref(), made.quality.as_deref());
         }
         if self.output.is_complete() {
             self.meter.complete();

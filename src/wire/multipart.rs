@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use memchr::memchr;
+use memchr::memmem::Finder;
 
 use crate::base::error::{Code, Error};
 
@@ -37,6 +38,10 @@ pub fn read(pieces: &[Bytes], content_type: &str) -> Result<Facts, Error> {
         let Some(field) = FIELDS.iter().find(|field| part.bare_name() == **field) else { continue };
         if seen.contains(field) {
             let message = format!("The form field `{field}` stands twice: send it once.");
+            return Err(Error::new(Code::InvalidParameter, message).param(*field));
+        }
+        if part.name != *field {
+            let message = format!("The form field `{}` is no list: send one `{field}`.", part.name);
             return Err(Error::new(Code::InvalidParameter, message).param(*field));
         }
         seen.push(field);
@@ -132,11 +137,12 @@ fn boundary(content_type: &str) -> Result<String, Error> {
 
 fn layout(pieces: &[Bytes], boundary: String) -> Result<Multipart, Error> {
     let delimiter = format!("\r\n--{boundary}");
+    let delimiter = Finder::new(delimiter.as_bytes());
     let mut cursor = Cursor::new(pieces);
     // The first delimiter may stand at the very start, without the line break that belongs to all others.
     let mut line = 0;
-    if !cursor.eat(&delimiter.as_bytes()[2..]) {
-        line = find(&mut cursor, delimiter.as_bytes())? + 2;
+    if !cursor.eat(&delimiter.needle()[2..]) {
+        line = find(&mut cursor, &delimiter)? + 2;
     }
     let mut parts = Vec::new();
     while !cursor.eat(b"--") {
@@ -149,7 +155,7 @@ fn layout(pieces: &[Bytes], boundary: String) -> Result<Multipart, Error> {
         }
         let mut part = head(&mut cursor)?;
         let start = cursor.offset();
-        let end = find(&mut cursor, delimiter.as_bytes())?;
+        let end = find(&mut cursor, &delimiter)?;
         part.content = start..end;
         part.whole = line..end + 2;
         line = end + 2;
@@ -158,24 +164,33 @@ fn layout(pieces: &[Bytes], boundary: String) -> Result<Multipart, Error> {
     Ok(Multipart { boundary, parts })
 }
 
-/// Goes past the next `needle`, which starts with its only carriage return; says where it begins.
-fn find(cursor: &mut Cursor<'_>, needle: &[u8]) -> Result<usize, Error> {
+/// Goes past the next delimiter, which begins with its only carriage return; says where it begins.
+fn find(cursor: &mut Cursor<'_>, delimiter: &Finder<'_>) -> Result<usize, Error> {
+    let needle = delimiter.needle();
     loop {
         let rest = cursor.rest();
         if rest.is_empty() {
             return Err(malformed("it ended before its closing boundary"));
         }
-        match memchr(b'\r', rest) {
-            None => cursor.advance(rest.len()),
-            Some(at) => {
-                cursor.advance(at);
-                let start = cursor.offset();
-                if cursor.eat(needle) {
-                    return Ok(start);
-                }
-                cursor.advance(1);
-            }
+        if let Some(at) = delimiter.find(rest) {
+            cursor.advance(at);
+            let start = cursor.offset();
+            cursor.advance(needle.len());
+            return Ok(start);
         }
+        // It may begin where this piece ends.
+        cursor.advance(rest.len().saturating_sub(needle.len() - 1));
+        let tail = cursor.rest();
+        let Some(at) = memchr(b'\r', tail) else {
+            cursor.advance(tail.len());
+            continue;
+        };
+        cursor.advance(at);
+        let start = cursor.offset();
+        if cursor.eat(needle) {
+            return Ok(start);
+        }
+        cursor.advance(1);
     }
 }
 

@@ -75,3 +75,26 @@ test("a stream that breaks is an error and not an end", async () => {
     for await (const _ of await ask("error-midway", "WIDE", { stream: true }));
   }, OpenAI.APIError);
 });
+
+test("a video from create to file", async () => {
+  const made = await client().videos.create({ model: "veo", prompt: "A quiet city street at sunrise", seconds: "4", size: "1280x720" });
+  let video = made;
+  while (video.status === "queued" || video.status === "in_progress") {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    video = await client().videos.retrieve(made.id);
+  }
+  assert.deepEqual([video.status, video.seconds, video.size, video.progress], ["completed", "4", "1280x720", 100]);
+  const film = Buffer.from(await (await client().videos.downloadContent(made.id)).arrayBuffer());
+  assert.equal(film.subarray(4, 12).toString(), "ftypisom");
+  const ids = [];
+  for await (const one of client().videos.list({ limit: 1 })) ids.push(one.id);
+  assert.ok(ids.includes(made.id));
+  assert.equal((await client().videos.delete(made.id)).deleted, true);
+  await assert.rejects(() => client().videos.retrieve(made.id), OpenAI.NotFoundError);
+});
+
+test("a video of a picture", async () => {
+  const picture = await OpenAI.toFile(Buffer.from("iVBORw0KGgo=", "base64"), "first.png", { type: "image/png" });
+  const made = await client().videos.create({ model: "kling-video", prompt: "It moves", seconds: "4", input_reference: picture });
+  assert.equal(made.object, "video");
+});

@@ -3,6 +3,7 @@
     stack.py GATEWAY -- COMMAND…
 """
 
+import json
 import os
 import re
 import signal
@@ -11,14 +12,17 @@ import sys
 import tempfile
 import threading
 
+import vendors_films
 from vendor import Vendor
-from vendors_abroad import Anthropic, Gemini
-from vendors_voice import MiniMax
+from vendors_abroad import Anthropic
+from vendors_image import Ark, GeminiImages, MiniMaxImages
 
 ADMIN = "admin-token-of-the-client-tests"
+# Two, as while one takes the other's place.
+HOOKS = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]
 
 
-def config(vendor: str, anthropic: str, gemini: str, minimax: str, keys: dict) -> str:
+def config(vendor: str, anthropic: str, gemini: str, ark: str, minimax: str, keys: dict) -> str:
     """One workspace, one key for all models, and keys that meet each refusal."""
     lines = [f"""
 [storage]
@@ -41,10 +45,44 @@ api_key = "anthropic-secret"
 kind = "gemini"
 base_url = "{gemini}"
 api_key = "gemini-secret"
+[providers.ark]
+kind = "ark"
+base_url = "{ark}/api/v3"
+api_key = "ark-secret"
 [providers.minimax]
 kind = "minimax"
 base_url = "{minimax}"
 api_key = "minimax-secret"
+content_hosts = ["{minimax.removeprefix("http://")}"]
+[models."minimax-image"]
+provider = "minimax"
+price = {{ per_image = "0.0035" }}
+[models."minimax-live"]
+provider = "minimax"
+upstream = "image-01-live"
+modality = "image"
+price = {{ per_image = "0.0035" }}
+[models."bytedance-image"]
+provider = "ark"
+price = {{ per_image = "0.04" }}
+[models."dall-e-3"]
+provider = "openai"
+modality = "image"
+price = {{ per_image = "0.04" }}
+[[models."dall-e-3".price_tier]]
+when = {{ quality = "hd", size = "1024x1792" }}
+price = {{ per_image = "0.12" }}
+[[models."dall-e-3".price_tier]]
+when = {{ quality = "hd" }}
+price = {{ per_image = "0.08" }}
+[models."gpt-4o-mini-tts"]
+provider = "openai"
+modality = "voice"
+price = {{ input = "0.60", output = "12.00" }}
+[models."gpt-4o-transcribe-diarize"]
+provider = "openai"
+modality = "voice"
+price = {{ input = "2.50", output = "10.00" }}
 [models."minimax-tts"]
 provider = "minimax"
 upstream = "speech-2.8-hd"
@@ -93,15 +131,16 @@ per = "day"
 
 def main() -> int:
     gateway, command = sys.argv[1], sys.argv[sys.argv.index("--") + 1 :]
-    vendors = [stand.start() for stand in (Vendor, Anthropic, Gemini, MiniMax)]
+    vendors = [stand.start() for stand in (Vendor, Anthropic, GeminiImages, Ark, MiniMaxImages)]
     keys = {}
     for name in ("wide", "narrow", "rated", "capped", "daily"):
         minted = subprocess.run([gateway, "--mint-key", "test"], capture_output=True, text=True, check=True).stdout
         keys[name] = re.search(r"^key: (\S+)$", minted, re.M).group(1)
     home = tempfile.mkdtemp()
     path = os.path.join(home, "kancy.toml")
+    films, hooks = vendors_films.start()
     with open(path, "w") as file:
-        file.write(config(*vendors, keys))
+        file.write(config(*vendors, keys) + vendors_films.config(films, hooks, HOOKS))
     program = subprocess.Popen([gateway, "--config", path, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
     base = None
     for line in program.stdout:
@@ -113,7 +152,8 @@ def main() -> int:
         print("the gateway did not start", file=sys.stderr)
         return 1
     threading.Thread(target=lambda: [None for _ in program.stdout], daemon=True).start()
-    environment = dict(os.environ, KANCY_BASE_URL=base + "/v1", KANCY_ADMIN=ADMIN)
+    environment = dict(os.environ, KANCY_BASE_URL=base + "/v1", KANCY_ADMIN=ADMIN, KANCY_HOOKS=hooks, KANCY_HOOK_SECRETS=json.dumps(HOOKS),
+                       PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
     environment |= {f"KANCY_KEY_{name.upper()}": text for name, text in keys.items()}
     code = subprocess.run(command, env=environment).returncode
     program.send_signal(signal.SIGTERM)

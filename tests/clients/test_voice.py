@@ -1,5 +1,6 @@
 """Speech, transcripts and responses by the OpenAI SDK, and what is on record of them. Run by stack.py."""
 
+import base64
 import io
 import json
 import os
@@ -10,6 +11,8 @@ import unittest
 import urllib.request
 
 import openai
+
+from vendors_voice import TEXTS
 
 # What both vendors say.
 SOUND = bytes(range(256)) * 64
@@ -48,6 +51,16 @@ class Speech(unittest.TestCase):
                     self.assertEqual((record["usage"]["characters"], record["outcome"], record["estimated"]), (5, "completed", False))
                     self.assertGreater(float(record["cost_usd"]), 0)
 
+    def test_speech_comes_in_events_by_either_vendor(self):
+        for model in ("gpt-4o-mini-tts", "minimax-tts"):
+            with self.subTest(model=model):
+                with client().audio.speech.with_streaming_response.create(model=model, voice="alloy", input="Hi", stream_format="sse") as answer:
+                    self.assertEqual(answer.headers["content-type"].split(";")[0], "text/event-stream")
+                    told = [json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: ")]
+                self.assertEqual((told[0]["type"], told[-1]["type"]), ("speech.audio.delta", "speech.audio.done"))
+                self.assertTrue(base64.b64decode(told[0]["audio"]))
+                self.assertEqual(last_record()["outcome"], "completed")
+
     def test_what_cannot_be_spoken_is_refused_by_name(self):
         for options, param in (({"input": ""}, "input"), ({"model": "minimax-tts", "response_format": "opus"}, "response_format"),
                                ({"input": "a" * 4097}, "input"), ({"model": "minimax-tts", "voice": "nobody"}, None)):
@@ -65,16 +78,39 @@ class Transcripts(unittest.TestCase):
         self.assertEqual(last_record()["usage"]["audio_seconds"], 2)
         self.assertEqual(self.hear(response_format="verbose_json").duration, 1.6)
         self.assertEqual(last_record()["usage"]["audio_seconds"], 2)
-        for form in ("text", "srt", "vtt"):
-            self.assertEqual(self.hear(response_format=form), "Hello\n")
+        timed = self.hear(response_format="verbose_json", timestamp_granularities=["word"])
+        self.assertEqual(timed.words[0].end, 1.6)
+        for form, text in TEXTS.items():
+            self.assertEqual(self.hear(response_format=form), text)
             record = last_record()
             self.assertEqual((record["usage"]["audio_seconds"], record["cost_usd"], record["estimated"]), (3, "0.000300000", False))
-        self.assertEqual(client().audio.translations.create(model="whisper-asr", file=wav(1)).text, "Hello")
+
+    def test_a_translation_comes_in_every_format(self):
+        translate = client().audio.translations.create
+        self.assertEqual(translate(model="whisper-asr", file=wav(1)).text, "Hello")
+        self.assertEqual(last_record()["endpoint"], "/v1/audio/translations")
+        for form, text in TEXTS.items():
+            self.assertEqual(translate(model="whisper-asr", file=wav(1), response_format=form), text)
+        self.assertEqual(translate(model="whisper-asr", file=wav(1), response_format="verbose_json").duration, 1.6)
 
     def test_a_transcript_can_be_streamed(self):
         kinds = [event.type for event in self.hear(model="gpt-4o-transcribe", stream=True)]
         self.assertEqual(kinds, ["transcript.text.delta", "transcript.text.done"])
         self.assertEqual((last_record()["usage"]["input_tokens"], last_record()["cost_usd"]), (20, "0.000080000"))
+
+    def test_who_speaks_is_told_whole_and_streamed(self):
+        options = {"model": "gpt-4o-transcribe-diarize", "response_format": "diarized_json", "chunking_strategy": "auto"}
+        heard = self.hear(**options, extra_body={"known_speaker_names": ["Ann"]})
+        self.assertEqual((heard.text, heard.segments[0].speaker), ("Hello", "A"))
+        self.assertEqual(last_record()["usage"]["output_tokens"], 3)
+        kinds = [event.type for event in self.hear(**options, stream=True)]
+        self.assertEqual(kinds, ["transcript.text.segment", "transcript.text.delta", "transcript.text.done"])
+        self.assertEqual(last_record()["usage"]["input_tokens"], 20)
+
+    def test_what_the_model_does_not_write_in_is_the_vendors_refusal(self):
+        with self.assertRaises(openai.BadRequestError) as raised:
+            self.hear(model="gpt-4o-transcribe", response_format="srt")
+        self.assertEqual((raised.exception.param, raised.exception.body["origin"]), ("response_format", "provider"))
 
     def test_what_is_no_recording_is_refused_by_name(self):
         for file in (("letter.txt", b"Dear Sir or Madam,"), ("a.wav", b""), ("a.png", b"\x89PNG\r\n\x1a\n\0\0")):

@@ -6,6 +6,7 @@ import struct
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import vendors_image
 import vendors_voice
 
 USAGE = {"prompt_tokens": 21, "completion_tokens": 9, "total_tokens": 30, "prompt_tokens_details": {"cached_tokens": 4}}
@@ -63,8 +64,9 @@ class Vendor(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.headers.get("authorization") != "Bearer sk-upstream-secret":
             return self.refuse("Incorrect API key provided: sk-wrong.", code="invalid_api_key", status=401)
-        if self.path in vendors_voice.ROUTES:
-            return vendors_voice.ROUTES[self.path](self, body)
+        media = vendors_voice.ROUTES | vendors_image.ROUTES
+        if self.path in media:
+            return media[self.path](self, body)
         request = json.loads(body)
         fault = FAULTS.get(request.get("model"))
         if fault:

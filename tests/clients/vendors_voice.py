@@ -44,24 +44,49 @@ def speak(vendor, body):
     chunked(vendor, TYPES[request.get("response_format", "mp3")], [SOUND[at : at + 1000] for at in range(0, len(SOUND), 1000)])
 
 
-def hear(vendor, body):
+def form(vendor, body):
+    """The parts of a form by their names."""
     head = f"content-type: {vendor.headers['content-type']}\r\n\r\n".encode()
-    form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-    fields = {p.get_param("name", header="content-disposition"): p for p in form.iter_parts()}
-    text = lambda name: fields[name].get_content().strip() if name in fields else None
-    if text("model") not in ("whisper-1", "gpt-4o-transcribe"):
-        return vendor.refuse(f"The model `{text('model')}` does not exist", code="model_not_found", status=404)
-    if not fields["file"].get_payload(decode=True).startswith(b"RIFF"):
+    fields = {}
+    for part in email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body).iter_parts():
+        fields.setdefault(part.get_param("name", header="content-disposition"), []).append(part)
+    return fields
+
+
+# The formats that each model writes in.
+WRITES = {"whisper-1": {"json", "text", "srt", "verbose_json", "vtt"}, "gpt-4o-transcribe": {"json"},
+          "gpt-4o-transcribe-diarize": {"json", "text", "diarized_json"}}
+TEXTS = {"text": "Hello\n", "srt": "1\n00:00:00,000 --> 00:00:01,600\nHello\n\n", "vtt": "WEBVTT\n\n00:00:00.000 --> 00:00:01.600\nHello\n\n"}
+SEGMENT = {"type": "transcript.text.segment", "id": "seg_0", "start": 0.0, "end": 1.6, "text": "Hello", "speaker": "A"}
+
+
+def hear(vendor, body):
+    fields = form(vendor, body)
+    text = lambda name: fields[name][0].get_content().strip() if name in fields else None
+    model, written = text("model"), text("response_format") or "json"
+    if model not in WRITES or (vendor.path.endswith("translations") and model != "whisper-1"):
+        return vendor.refuse(f"The model `{model}` does not exist", code="model_not_found", status=404)
+    if written not in WRITES[model]:
+        return vendor.refuse(f"response_format '{written}' is not compatible with model '{model}'.", "response_format", "unsupported_value")
+    [file] = fields["file"]
+    if not file.get_filename().endswith((".flac", ".mp3", ".mp4", ".mpeg", ".mpga", ".m4a", ".ogg", ".wav", ".webm")) or not file.get_payload(decode=True).startswith(b"RIFF"):
         return vendor.refuse("Invalid file format.", "file")
-    if text("stream") == "true":
-        tokens = {"type": "tokens", "input_tokens": 20, "input_token_details": {"text_tokens": 0, "audio_tokens": 20}, "output_tokens": 3, "total_tokens": 23}
-        told = [{"type": "transcript.text.delta", "delta": "Hello"}, {"type": "transcript.text.done", "text": "Hello", "usage": tokens}]
+    if "timestamp_granularities[]" in fields and written != "verbose_json":
+        return vendor.refuse("timestamp_granularities needs verbose_json", "timestamp_granularities", "unsupported_value")
+    tokens = {"type": "tokens", "input_tokens": 20, "input_token_details": {"text_tokens": 0, "audio_tokens": 20}, "output_tokens": 3, "total_tokens": 23}
+    if text("stream") == "true" and model != "whisper-1":
+        told = [SEGMENT] if written == "diarized_json" else []
+        told += [{"type": "transcript.text.delta", "delta": "Hello"}, {"type": "transcript.text.done", "text": "Hello", "usage": tokens}]
         return chunked(vendor, "text/event-stream", events(False, told) + [b"data: [DONE]\n\n"])
-    if text("response_format") in ("text", "srt", "vtt"):
-        return chunked(vendor, "text/plain; charset=utf-8", [b"Hello\n"])
-    if text("response_format") == "verbose_json":
-        return vendor.answer(200, {"task": "transcribe", "language": "english", "duration": 1.6, "text": "Hello", "segments": []})
-    vendor.answer(200, {"text": "Hello", "usage": {"type": "duration", "seconds": 2}})
+    if written in TEXTS:
+        return chunked(vendor, "text/plain; charset=utf-8", [TEXTS[written].encode()])
+    task = "translate" if vendor.path.endswith("translations") else "transcribe"
+    if written == "verbose_json":
+        words = [{"word": "Hello", "start": 0.0, "end": 1.6}] if "timestamp_granularities[]" in fields else None
+        return vendor.answer(200, {"task": task, "language": "english", "duration": 1.6, "text": "Hello", "segments": [], "words": words})
+    if written == "diarized_json":
+        return vendor.answer(200, {"task": task, "duration": 1.6, "text": "Hello", "segments": [SEGMENT], "usage": tokens})
+    vendor.answer(200, {"text": "Hello", "usage": {"type": "duration", "seconds": 2} if model == "whisper-1" else tokens})
 
 
 def respond(vendor, body):

@@ -8,7 +8,7 @@ use kancy::wire::standard_webhooks::sign;
 use serde_json::{Value, json};
 
 use crate::vendors::{Answer, FILM};
-use crate::world::{SECRET, example, world, world_with};
+use crate::world::{Reply, SECRET, example, world, world_with};
 
 #[tokio::test(start_paused = true)]
 async fn the_products_example_runs_on_every_vendor_from_create_to_file_and_webhook() {
@@ -122,7 +122,14 @@ async fn a_foreign_job_is_as_unknown_as_one_that_never_was() {
         let foreign = world.as_stranger(request().uri(&path)).await;
         let unknown = world.ask(request().uri(path.replace(&id, "vidgen_none"))).await;
         assert_eq!((foreign.status, foreign.code().as_str()), (404, "not_found"), "{method} {path}");
-        assert_eq!(foreign.json()["error"]["message"], unknown.json()["error"]["message"]);
+        let told = |reply: &Reply| {
+            let mut body = reply.json();
+            let id = body["error"]["request_id"].take();
+            let mut headers = reply.headers.clone();
+            assert_eq!(headers.remove("x-request-id").unwrap(), id.as_str().unwrap());
+            (body.to_string(), headers)
+        };
+        assert_eq!(told(&foreign), told(&unknown), "{method} {path}");
     }
     assert_eq!(world.as_stranger(Request::get("/v1/videos/generations")).await.json()["data"], json!([]));
     assert_eq!(world.job(&id).await["status"], "queued");

@@ -4,6 +4,8 @@
 mod crash;
 mod life;
 mod money;
+mod readings;
 mod vendors;
 mod webhooks;
+mod wire;
 mod world;

@@ -262,5 +262,7 @@ async fn the_offline_model_needs_no_vendor() {
     assert_eq!(seen, ["queued", "in_progress", "completed"]);
     let film = world.get(&format!("/v1/videos/generations/{id}/content")).await;
     assert_eq!((film.status, &film.bytes[4..8]), (200, &b"ftyp"[..]));
+    let part = world.ask(Request::get(format!("/v1/videos/{id}/content")).header("range", "bytes=4-7")).await;
+    assert_eq!((part.status, &part.bytes[..]), (206, &b"ftyp"[..]));
     assert!(world.vendors.lock().unwrap().asked.is_empty());
 }

@@ -24,6 +24,7 @@ impl Asked {
 }
 
 /// What a vendor answers.
+#[derive(Clone)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
@@ -49,7 +50,14 @@ pub struct Vendors {
     pub poll: Option<(u16, Value)>,
     /// What the receiver of webhooks answers, one after another; then 200.
     pub receiver: Vec<u16>,
+    /// When the receiver wants to be asked again, in seconds.
+    pub retry_after: Option<&'static str>,
+    /// In the place of the film.
+    pub film: Option<Answer>,
+    /// Whether Ark has no list of tasks.
+    pub no_list: bool,
     polls: HashMap<String, usize>,
+    ark_tasks: usize,
 }
 
 pub const FILM: &[u8] = b"\0\0\0\x18ftypisom the film";
@@ -59,10 +67,11 @@ impl Vendors {
         self.asked.push(asked.clone());
         let host = asked.head.uri.host().unwrap_or_default().to_owned();
         match host.as_str() {
-            "receiver.test" => {
-                Answer::json(if self.receiver.is_empty() { 200 } else { self.receiver.remove(0) }, json!({}))
-            }
-            "cdn.test" => film(&asked),
+            "receiver.test" => Answer {
+                headers: self.retry_after.map(|wait| ("retry-after", wait.to_owned())).into_iter().collect(),
+                ..Answer::json(if self.receiver.is_empty() { 200 } else { self.receiver.remove(0) }, json!({}))
+            },
+            "cdn.test" => self.film.clone().unwrap_or_else(|| film(&asked)),
             _ if asked.head.method == "POST" && !self.creates.is_empty() => self.creates.remove(0),
             "minimax.test" => self.minimax(&asked),
             "kling.test" => self.kling(&asked),
@@ -130,38 +139,81 @@ impl Vendors {
     }
 
     fn ark(&mut self, asked: &Asked) -> Answer {
+        const TASKS: &str = "/api/v3/contents/generations/tasks";
         let path = asked.head.uri.path();
-        match asked.head.method.as_str() {
-            "POST" => return Answer::json(200, json!({ "id": "cgt-1" })),
-            "DELETE" => return Answer::json(200, json!({})),
-            _ => {}
+        if asked.head.method == "POST" {
+            self.ark_tasks += 1;
+            return Answer::json(200, json!({ "id": format!("cgt-{}", self.ark_tasks) }));
         }
-        match (self.is_running(path), self.poll.clone()) {
-            (_, Some((status, body))) => Answer::json(status, body),
-            (true, _) => Answer::json(200, json!({ "id": "cgt-1", "status": "running" })),
-            (false, _) => {
-                let done = json!({ "id": "cgt-1", "status": "succeeded", "content": { "video_url": "https://cdn.test/film.mp4" },
-                    "usage": { "completion_tokens": 130_500, "total_tokens": 130_500 }, "duration": 6, "resolution": "720p" });
-                Answer::json(200, done)
+        if let Some(task) = path.strip_prefix(TASKS).and_then(|rest| rest.strip_prefix('/')) {
+            // What has ended is removed, and that is a success, too.
+            return match (asked.head.method.as_str(), self.poll.clone()) {
+                ("DELETE", _) => Answer::json(200, json!({})),
+                (_, Some((status, body))) => Answer::json(status, body),
+                _ => Answer::json(200, self.ark_task(task)),
+            };
+        }
+        match self.poll.clone() {
+            _ if self.no_list => Answer::json(404, json!({ "error": { "code": "NotFound" } })),
+            Some((status, body)) => Answer::json(status, body),
+            None => {
+                let query = asked.head.uri.query().unwrap_or_default();
+                let wanted = query.split('&').filter_map(|pair| pair.strip_prefix("filter.task_ids="));
+                // The newest first, and not in the order of asking.
+                let mut items: Vec<_> = wanted.map(|id| self.ark_task(id)).collect();
+                items.reverse();
+                Answer::json(200, json!({ "total": items.len(), "items": items }))
             }
+        }
+    }
+
+    fn ark_task(&mut self, id: &str) -> Value {
+        match self.is_running(&format!("ark {id}")) {
+            true => json!({ "id": id, "status": "running" }),
+            false => json!({ "id": id, "status": "succeeded", "content": { "video_url": "https://cdn.test/film.mp4" },
+                "usage": { "completion_tokens": 130_500, "total_tokens": 130_500 }, "duration": 6, "resolution": "720p" }),
         }
     }
 
     fn gemini(&mut self, asked: &Asked) -> Answer {
         let path = asked.head.uri.path();
         let operation = "models/veo-3.1-generate-001/operations/op1";
+        if asked.header("x-goog-api-key") != "gemini-secret" {
+            let error = json!({ "code": 403, "status": "PERMISSION_DENIED", "message": "unregistered callers" });
+            return Answer::json(403, json!({ "error": error }));
+        }
         if asked.head.method == "POST" {
-            return Answer::json(200, json!({ "name": operation }));
+            return Answer::json(
+                200,
+                match path {
+                    "/v1beta/interactions" => json!({ "id": "in1", "status": "queued" }),
+                    _ => json!({ "name": operation }),
+                },
+            );
         }
-        if path.ends_with(":download") {
-            let moved = vec![("location", "https://cdn.test/film.mp4".to_owned())];
-            return Answer { headers: moved, ..Answer::json(302, json!({})) };
+        let moved = |to: &str| Answer {
+            headers: vec![("location", to.to_owned())],
+            ..Answer::json(302, json!({ "error": { "code": 302, "message": "Unknown Error.", "status": "UNKNOWN" } }))
+        };
+        match path {
+            "/v1beta/files/f1:download" => {
+                return moved("https://gemini.test/download/v1beta/files/f1:download?alt=media");
+            }
+            "/download/v1beta/files/f1:download" => return moved("https://cdn.test/film.mp4"),
+            _ => {}
         }
+        let uri = "https://gemini.test/v1beta/files/f1:download?alt=media";
+        let is_interaction = path == "/v1beta/interactions/in1";
         match (self.is_running(path), self.poll.clone()) {
             (_, Some((status, body))) => Answer::json(status, body),
+            (true, _) if is_interaction => Answer::json(200, json!({ "id": "in1", "status": "in_progress" })),
             (true, _) => Answer::json(200, json!({ "name": operation })),
+            (false, _) if is_interaction => {
+                let video = json!({ "type": "video", "mime_type": "video/mp4", "uri": uri });
+                let steps = json!([{ "type": "model_output", "content": [video] }]);
+                Answer::json(200, json!({ "id": "in1", "status": "completed", "steps": steps }))
+            }
             (false, _) => {
-                let uri = "https://gemini.test/v1beta/files/f1:download?alt=media";
                 let made = json!({ "generateVideoResponse": { "generatedSamples": [{ "video": { "uri": uri } }] } });
                 Answer::json(200, json!({ "name": operation, "done": true, "response": made }))
             }

@@ -28,7 +28,50 @@ fn an_endpoint_shows_its_secret_once_and_its_deletion_shows_its_last_state() {
 #[test]
 fn a_url_into_a_private_network_is_refused_unless_that_is_allowed() {
     let world = World::new();
-    for url in ["https://10.0.0.1/", "https://localhost/", "http://example.com/", "https://[::1]/", "no url"] {
+    let addresses = [
+        "0.0.0.0",
+        "10.0.0.1",
+        "100.64.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "172.31.255.255",
+        "192.0.0.1",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.0.1",
+        "198.19.0.1",
+        "198.51.100.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "[::]",
+        "[::1]",
+        "[::10.0.0.1]",
+        "[::ffff:10.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::ffff:0:10.0.0.1]",
+        "[64:ff9b::10.0.0.1]",
+        "[64:ff9b:1::10.0.0.1]",
+        "[100::1]",
+        "[2001::1]",
+        "[2001:db8::1]",
+        "[2002:a00:1::1]",
+        "[3fff::1]",
+        "[fc00::1]",
+        "[fe80::1]",
+        "[fec0::1]",
+        "[ff02::1]",
+        "2130706433",
+        "0x7f.1",
+        "127.1",
+        "localhost",
+        "a.localhost",
+        "metadata.google.internal",
+        "user:pw@example.com",
+        "example.com:22",
+    ];
+    let urls = addresses.iter().map(|address| format!("https://{address}/"));
+    for url in urls.chain(["http://example.com/", "ftp://example.com/", "/hook", "no url", ""].map(str::to_owned)) {
         let answer = world.ask("POST", "/webhooks", json!({ "workspace": "acme", "url": url }));
         assert_eq!(code(&answer), (400, "invalid_parameter"), "{url}");
         assert_eq!(answer.1["error"]["param"], "url");

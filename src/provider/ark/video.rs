@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Error};
+use crate::base::id::base62;
+use crate::domain::abilities::{Abilities, Sound};
 use crate::domain::job::Video;
 use crate::domain::usage::Usage;
-use crate::domain::video::Abilities;
+use crate::domain::video::{Order, VideoRequest};
 use crate::http::body::CallBody;
 use crate::provider::traits::Target;
 use crate::provider::video::{
-    Answer, Cancel, Content, Link, NewVideo, Seen, VideoProvider, bearer, path_safe, request, text, unreadable,
+    Answer, Batch, Cancel, Content, Link, NewVideo, Seen, VideoProvider, bearer, has_error, number, path_safe, request,
+    text, unreadable,
 };
 
 use super::fault;
@@ -27,26 +31,35 @@ pub struct ArkVideo;
 /// How long a video's link lives; Ark does not refresh it.
 const LINK_LIVES: Duration = Duration::from_secs(24 * 3_600);
 
-/// The shortest expiry that a task may be given, in seconds.
-const SHORTEST_EXPIRY: u64 = 3_600;
+/// The shortest and the longest expiry that a task may be given, in seconds.
+const EXPIRY: (u64, u64) = (3_600, 259_200);
 
 const SEEDANCE_1_5: Abilities = Abilities {
     durations: &[4, 5, 6, 7, 8, 9, 10, 11, 12],
     ratios: &["16:9", "4:3", "1:1", "3:4", "9:16", "21:9", "adaptive"],
     resolutions: &["480p", "720p", "1080p"],
+    ratio_with_image: true,
+    // The dearest ratio of each; a little more than the resolution itself.
+    pixels: &[("480p", 428_544), ("720p", 962_560), ("1080p", 2_088_960), ("4k", 8_400_000)],
     last_frame: true,
     seed: true,
-    audio: true,
+    sound: Sound::Switched(true),
     watermark: true,
     ..Abilities::NONE
 };
+
+const UP_TO_30: &[u64] =
+    &[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30];
+
+/// How many tasks one list shows.
+const PAGE: usize = 50;
 
 impl VideoProvider for ArkVideo {
     fn abilities(&self, upstream: &str) -> Abilities {
         let first = Abilities {
             durations: &[2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
             ratios: &["16:9", "4:3", "1:1", "3:4", "9:16", "21:9"],
-            audio: false,
+            sound: Sound::Silent,
             ..SEEDANCE_1_5
         };
         let second = Abilities {
@@ -62,6 +75,7 @@ impl VideoProvider for ArkVideo {
             u if u.contains("seedance-2-0-fast") || u.contains("seedance-2-0-mini") => {
                 Abilities { resolutions: &["480p", "720p"], ..second }
             }
+            u if u.contains("seedance-2-5") => Abilities { durations: UP_TO_30, references: 30, ..second },
             u if u.contains("seedance-2") => second,
             _ => SEEDANCE_1_5,
         }
@@ -87,30 +101,38 @@ impl VideoProvider for ArkVideo {
             "duration": order.duration,
             "ratio": order.aspect_ratio.as_deref().unwrap_or("adaptive"),
             "watermark": asked.watermark.unwrap_or(false),
-            "execution_expires_after": left.max(SHORTEST_EXPIRY),
+            "execution_expires_after": left.clamp(EXPIRY.0, EXPIRY.1),
         });
-        // The vendor's own default has changed between models: say it outright where there is a choice.
-        if self.abilities(&target.upstream).audio {
-            body["generate_audio"] = json!(order.audio.unwrap_or(true));
-        }
-        if let Some(seed) = order.seed {
-            body["seed"] = json!(seed);
-        }
-        if let Some(callback) = new.callback {
-            body["callback_url"] = json!(callback);
+        let optional = [
+            // The vendor's own default has changed between models: said outright where there is a choice.
+            ("generate_audio", order.audio.map(Value::from)),
+            ("seed", order.seed.map(Value::from)),
+            ("safety_identifier", asked.user.as_deref().map(|user| json!(pseudonym(user)))),
+            ("callback_url", new.callback.map(Value::from)),
+        ];
+        for (name, value) in optional {
+            if let Some(value) = value {
+                body[name] = value;
+            }
         }
         let url = target.url("/contents/generations/tasks")?;
         Ok(Some(request(Method::POST, url, bearer(target)?, &body)))
     }
 
-    fn created(&self, _: &NewVideo<'_>, answer: &Answer) -> Result<Arc<str>, Error> {
-        if !answer.status.is_success() {
+    fn created(&self, _: &NewVideo<'_>, answer: &Answer) -> Result<Option<Arc<str>>, Error> {
+        let value = answer.json();
+        if !answer.status.is_success() || has_error(&value) {
             return Err(fault::of(answer));
         }
-        path_safe(&text(&answer.json(), "/id")).map(Into::into)
+        Ok(path_safe(&text(&value, "/id")).ok().map(Into::into))
     }
 
-    fn recover(&self, _: &str) -> Option<Arc<str>> {
+    fn warnings(&self, request: &VideoRequest) -> Vec<String> {
+        let told = "Commands such as `--dur 12` were taken out of the prompt: use the request's fields.";
+        without_commands(&request.prompt).1.then(|| told.to_owned()).into_iter().collect()
+    }
+
+    fn recover(&self, _: &str, _: &Order) -> Option<Arc<str>> {
         None
     }
 
@@ -119,36 +141,19 @@ impl VideoProvider for ArkVideo {
         Ok(Some(request(Method::GET, url, bearer(target)?, &Value::Null)))
     }
 
+    fn batch(&self) -> Option<&dyn Batch> {
+        Some(self)
+    }
+
     fn polled(&self, _: u32, answer: &Answer, now: Timestamp) -> Result<Seen, Error> {
         if answer.status.as_u16() == 404 {
             return Ok(Seen::Gone);
         }
-        if !answer.status.is_success() {
+        let task = answer.json();
+        if !answer.status.is_success() || has_error(&task) && text(&task, "/status").is_empty() {
             return Err(fault::of(answer));
         }
-        let task = answer.json();
-        Ok(match text(&task, "/status").to_ascii_lowercase().as_str() {
-            "queued" => Seen::Queued,
-            "running" => Seen::Running(None),
-            "failed" => Seen::Failed(fault::of_task(&task)),
-            "cancelled" => Seen::Cancelled,
-            "expired" => Seen::Expired,
-            "succeeded" => match text(&task, "/content/video_url") {
-                url if url.is_empty() => Seen::Failed(unreadable()),
-                url => {
-                    let count = |pointer: &str| task.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
-                    let usage = Usage {
-                        videos: 1,
-                        video_seconds: count("/duration"),
-                        output_tokens: count("/usage/completion_tokens"),
-                        ..Usage::NONE
-                    };
-                    let expires_at = Some(now.plus(LINK_LIVES));
-                    Seen::Completed(vec![Video { source: url.into(), width: None, height: None, expires_at }], usage)
-                }
-            },
-            _ => Seen::Unclear,
-        })
+        Ok(seen(&task, now))
     }
 
     fn content(&self, video: &Video, _: &Target, _: Timestamp) -> Result<Content, Error> {
@@ -173,4 +178,63 @@ impl VideoProvider for ArkVideo {
     fn pace(&self) -> Duration {
         Duration::from_secs(10)
     }
+}
+
+impl Batch for ArkVideo {
+    fn most(&self) -> usize {
+        PAGE
+    }
+
+    fn ask(&self, handles: &[&str], target: &Target) -> Result<Request<CallBody>, Error> {
+        let mut url = format!("/contents/generations/tasks?page_num=1&page_size={}", handles.len());
+        for handle in handles {
+            url.push_str("&filter.task_ids=");
+            url.push_str(handle);
+        }
+        Ok(request(Method::GET, target.url(&url)?, bearer(target)?, &Value::Null))
+    }
+
+    fn read(&self, handles: &[&str], answer: &Answer, now: Timestamp) -> Result<Vec<Option<Seen>>, Error> {
+        let list = answer.json();
+        let none = Vec::new();
+        let tasks = match list.get("items").and_then(Value::as_array) {
+            Some(tasks) if answer.status.is_success() => tasks,
+            // A list that is not there, or cannot be read, leaves each to be asked for alone.
+            _ if answer.status.is_success() || matches!(answer.status.as_u16(), 400 | 404 | 405) => &none,
+            _ => return Err(fault::of(answer)),
+        };
+        let find = |handle: &&str| tasks.iter().find(|task| text(task, "/id") == **handle).map(|task| seen(task, now));
+        Ok(handles.iter().map(find).collect())
+    }
+}
+
+/// What a task says of itself.
+fn seen(task: &Value, now: Timestamp) -> Seen {
+    match text(task, "/status").to_ascii_lowercase().as_str() {
+        "queued" => Seen::Queued,
+        "running" => Seen::Running(None),
+        "failed" => Seen::Failed(fault::of_task(task)),
+        "cancelled" | "canceled" => Seen::Cancelled,
+        "expired" => Seen::Expired,
+        "succeeded" => match text(task, "/content/video_url") {
+            url if url.is_empty() => Seen::Failed(unreadable()),
+            url => {
+                let count = |pointer: &str| number(task, pointer).unwrap_or(0);
+                let usage = Usage {
+                    videos: 1,
+                    video_seconds: count("/duration"),
+                    output_tokens: count("/usage/completion_tokens"),
+                    ..Usage::NONE
+                };
+                let expires_at = Some(now.plus(LINK_LIVES));
+                Seen::Completed(vec![Video { source: url.into(), width: None, height: None, expires_at }], usage)
+            }
+        },
+        _ => Seen::Unclear,
+    }
+}
+
+/// The vendor wants to tell callers apart, and need not know who they are.
+fn pseudonym(user: &str) -> String {
+    base62(&Sha256::digest(user.as_bytes()), 43)
 }

@@ -7,9 +7,10 @@ use http::Request;
 
 use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Error};
+use crate::domain::abilities::{Abilities, Sound};
 use crate::domain::job::Video;
 use crate::domain::usage::Usage;
-use crate::domain::video::Abilities;
+use crate::domain::video::Order;
 use crate::http::body::CallBody;
 use crate::provider::traits::Target;
 use crate::provider::video::{Answer, Cancel, Content, Link, NewVideo, Seen, VideoProvider};
@@ -30,7 +31,7 @@ impl VideoProvider for EchoVideo {
             references: 4,
             seed: true,
             negative_prompt: true,
-            audio: true,
+            sound: Sound::Switched(true),
             watermark: true,
             max_prompt: 10_000,
             ..Abilities::NONE
@@ -41,11 +42,11 @@ impl VideoProvider for EchoVideo {
         Ok(None)
     }
 
-    fn created(&self, new: &NewVideo<'_>, _: &Answer) -> Result<Arc<str>, Error> {
-        Ok(new.job_id.into())
+    fn created(&self, new: &NewVideo<'_>, _: &Answer) -> Result<Option<Arc<str>>, Error> {
+        Ok(Some(new.job_id.into()))
     }
 
-    fn recover(&self, job_id: &str) -> Option<Arc<str>> {
+    fn recover(&self, job_id: &str, _: &Order) -> Option<Arc<str>> {
         Some(job_id.into())
     }
 

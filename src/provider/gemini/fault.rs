@@ -42,15 +42,17 @@ struct Detail<'a> {
 
 /// An error answer of its own.
 pub(super) fn answered(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
-    let read = serde_json::from_slice::<Envelope<'_>>(body)
-        .or_else(|_| serde_json::from_slice::<[Envelope<'_>; 1]>(body).map(|[only]| only));
+    // The array first: a list can pass for a struct's fields.
+    let read = serde_json::from_slice::<[Envelope<'_>; 1]>(body)
+        .map(|[only]| only)
+        .or_else(|_| serde_json::from_slice::<Envelope<'_>>(body));
     let error = read.ok().and_then(|e| e.error).unwrap_or_default();
     mean(status.as_u16(), &error, retry_after(headers))
 }
 
 /// An error inside an answer that began as a success.
 pub(super) fn inside(error: &Status<'_>) -> Error {
-    mean(error.code.unwrap_or(500), error, None)
+    mean(error.code.unwrap_or_else(|| status_of(error.status.as_deref().unwrap_or_default())), error, None)
 }
 
 fn mean(status: u16, error: &Status<'_>, wait: Option<Duration>) -> Error {
@@ -72,6 +74,7 @@ fn code(status: u16, error: &Status<'_>, message: &str) -> Code {
     match (status, named) {
         _ if bad_key => Code::ProviderAuthError,
         (402, _) => Code::ProviderQuotaExhausted,
+        (400, "FAILED_PRECONDITION") if message.contains("billing") => Code::ProviderQuotaExhausted,
         (401 | 403, _) => Code::ProviderAuthError,
         (429, _) => Code::ProviderRateLimited,
         (503, _) | (_, "UNAVAILABLE") => Code::ProviderOverloaded,
@@ -84,6 +87,20 @@ fn code(status: u16, error: &Status<'_>, message: &str) -> Code {
         (400 | 422, "INVALID_ARGUMENT" | "OUT_OF_RANGE") => Code::InvalidParameter,
         (400 | 404 | 415 | 422, _) => Code::ProviderRejected,
         _ => Code::ProviderError,
+    }
+}
+
+/// The HTTP status that goes with the name of a `google.rpc.Code`.
+fn status_of(name: &str) -> u16 {
+    match name {
+        "INVALID_ARGUMENT" | "FAILED_PRECONDITION" | "OUT_OF_RANGE" => 400,
+        "UNAUTHENTICATED" => 401,
+        "PERMISSION_DENIED" => 403,
+        "NOT_FOUND" => 404,
+        "RESOURCE_EXHAUSTED" => 429,
+        "UNAVAILABLE" => 503,
+        "DEADLINE_EXCEEDED" => 504,
+        _ => 500,
     }
 }
 
@@ -157,6 +174,23 @@ mod tests {
             let error = fault(status, body);
             assert_eq!(error.code(), want, "{body}");
             assert!(!error.message().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_error_inside_an_answer_goes_by_its_name_where_it_has_no_number() {
+        for (name, want) in [
+            ("RESOURCE_EXHAUSTED", Code::ProviderRateLimited),
+            ("UNAVAILABLE", Code::ProviderOverloaded),
+            ("DEADLINE_EXCEEDED", Code::ProviderTimeout),
+            ("PERMISSION_DENIED", Code::ProviderAuthError),
+            ("UNAUTHENTICATED", Code::ProviderAuthError),
+            ("INVALID_ARGUMENT", Code::InvalidParameter),
+            ("INTERNAL", Code::ProviderError),
+            ("", Code::ProviderError),
+        ] {
+            let status = Status { status: Some(name.into()), ..Status::default() };
+            assert_eq!(inside(&status).code(), want, "{name}");
         }
     }
 

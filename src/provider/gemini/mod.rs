@@ -34,7 +34,7 @@
 //!
 //! | field | |
 //! |---|---|
-//! | `n` | a call each, one after the other, at most 10; Imagen makes up to 4 at once |
+//! | `n` | a call each, side by side, at most 10; Imagen makes up to 4 at once |
 //! | `size` | the nearest aspect ratio and, where the family has levels, resolution; Google chooses the pixels |
 //! | `response_format` | Google gives base64; `url` makes a `data:` URL of it |
 //! | `image`, and the files of an edit | sent before the prompt; Imagen takes none |
@@ -64,6 +64,7 @@ mod counts;
 mod embeddings;
 mod fault;
 mod images;
+mod interactions;
 mod logprobs;
 mod request;
 mod schema;

@@ -3,19 +3,19 @@
 use serde_json::Value;
 
 use crate::base::error::{Code, Error};
-use crate::provider::video::Answer;
+use crate::provider::video::{Answer, has_error, text};
 use crate::wire::vendor_error::{VendorError, retry_after};
 
 /// The number in an answer; 0 is fine.
 pub(super) fn number(value: &Value) -> i64 {
-    value.get("code").and_then(Value::as_i64).unwrap_or(0)
+    text(value, "/code").parse().unwrap_or(0)
 }
 
 /// The error in `answer`, where it holds one.
 pub(super) fn of(answer: &Answer) -> Result<(), Error> {
     let value = answer.json();
     let number = number(&value);
-    if answer.status.is_success() && number == 0 && value.is_object() {
+    if answer.status.is_success() && number == 0 && !has_error(&value) {
         return Ok(());
     }
     let code = match (number, answer.status.as_u16()) {

@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::domain::abilities::{Abilities, Sound};
 use crate::domain::job::Video;
 use crate::domain::usage::Usage;
-use crate::domain::video::Abilities;
+use crate::domain::video::Order;
 use crate::http::body::CallBody;
 use crate::provider::traits::{Credential, Target};
 use crate::provider::video::{
-    Answer, Cancel, Content, Link, NewVideo, Seen, VideoProvider, bearer, data_url, path_safe, request, secret_header,
+    Answer, Cancel, Content, Link, NewVideo, Seen, VideoProvider, bearer, path_safe, picture, request, secret_header,
     text, unreadable,
 };
 
@@ -36,6 +37,8 @@ const UP_TO_2_5: Abilities = Abilities {
     ratios: &["16:9", "9:16", "1:1"],
     resolutions: &["720p", "1080p"],
     last_frame: true,
+    last_frame_at: Some("1080p"),
+    modes: &[("720p", "std"), ("1080p", "pro"), ("4k", "4k")],
     negative_prompt: true,
     watermark: true,
     max_prompt: 2_500,
@@ -48,15 +51,20 @@ impl VideoProvider for KlingVideo {
             "kling-v3" => Abilities {
                 durations: &[3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
                 resolutions: &["720p", "1080p", "4k"],
-                audio: true,
+                sound: Sound::Switched(false),
                 ..UP_TO_2_5
             },
-            "kling-v2-6" => Abilities { audio: true, ..UP_TO_2_5 },
+            "kling-v2-6" => Abilities { sound: Sound::Switched(false), sound_at: Some("1080p"), ..UP_TO_2_5 },
+            "kling-v1" => Abilities { last_frame_at: None, guided: &[5], ..UP_TO_2_5 },
             "kling-v1-5" | "kling-v2-1" => Abilities { needs_image: true, ..UP_TO_2_5 },
             // The masters take no mode: one resolution, and no last frame.
-            "kling-v2-master" | "kling-v2-1-master" => {
-                Abilities { resolutions: &["1080p"], default_resolution: "1080p", last_frame: false, ..UP_TO_2_5 }
-            }
+            "kling-v2-master" | "kling-v2-1-master" => Abilities {
+                resolutions: &["1080p"],
+                default_resolution: "1080p",
+                modes: &[],
+                last_frame: false,
+                ..UP_TO_2_5
+            },
             _ => UP_TO_2_5,
         }
     }
@@ -70,22 +78,13 @@ impl VideoProvider for KlingVideo {
             // Unique in the account: the way back to a task whose making was lost.
             "external_task_id": new.job_id,
         });
-        let audio = order.audio.unwrap_or(false);
-        // 2.6 has sound in its dearer mode alone, and a last frame needs that mode on all.
-        let needs_pro = asked.last_frame.is_some() || audio && &*target.upstream == "kling-v2-6";
-        let mode = match order.resolution.as_str() {
-            "4k" => "4k",
-            "720p" if !needs_pro => "std",
-            _ => "pro",
-        };
-        let switches = self.abilities(&target.upstream);
         let optional = [
-            ("mode", (switches.resolutions.len() > 1).then(|| json!(mode))),
+            ("mode", order.mode.as_ref().map(|mode| json!(mode))),
             ("aspect_ratio", order.aspect_ratio.as_ref().map(|ratio| json!(ratio))),
             ("negative_prompt", asked.negative_prompt.as_ref().map(|text| json!(text))),
-            ("image", asked.image.as_deref().map(|image| json!(bare(image)))),
-            ("image_tail", asked.last_frame.as_deref().map(|image| json!(bare(image)))),
-            ("sound", switches.audio.then(|| json!(if audio { "on" } else { "off" }))),
+            ("image", bare(&asked.image, "image")?),
+            ("image_tail", bare(&asked.last_frame, "last_frame")?),
+            ("sound", order.audio.map(|on| json!(if on { "on" } else { "off" }))),
             ("watermark_info", asked.watermark.map(|on| json!({ "enabled": on }))),
             ("callback_url", new.callback.map(|url| json!(url))),
         ];
@@ -94,19 +93,18 @@ impl VideoProvider for KlingVideo {
                 body[name] = value;
             }
         }
-        let url = target.url(&format!("/v1/videos/{}", family(new)))?;
+        let url = target.url(&format!("/v1/videos/{}", family(order)))?;
         Ok(Some(request(Method::POST, url, authorization(target, new.now)?, &body)))
     }
 
-    fn created(&self, new: &NewVideo<'_>, answer: &Answer) -> Result<Arc<str>, Error> {
+    fn created(&self, new: &NewVideo<'_>, answer: &Answer) -> Result<Option<Arc<str>>, Error> {
         fault::of(answer)?;
         let id = text(&answer.json(), "/data/task_id");
-        Ok(format!("{}/{}", family(new), path_safe(&id)?).into())
+        Ok(path_safe(&id).ok().map(|id| format!("{}/{id}", family(new.order)).into()))
     }
 
-    /// Which of the two kinds it was is not known any more; text is the usual one.
-    fn recover(&self, job_id: &str) -> Option<Arc<str>> {
-        Some(format!("{FROM_TEXT}/{job_id}").into())
+    fn recover(&self, job_id: &str, order: &Order) -> Option<Arc<str>> {
+        Some(format!("{}/{job_id}", family(order)).into())
     }
 
     fn poll(&self, handle: &str, target: &Target, now: Timestamp) -> Result<Option<Request<CallBody>>, Error> {
@@ -124,15 +122,7 @@ impl VideoProvider for KlingVideo {
             "submitted" => Seen::Queued,
             "processing" => Seen::Running(None),
             "failed" => Seen::Failed(fault::of_task(&text(&value, "/data/task_status_msg"))),
-            "succeed" | "succeeded" => match text(&value, "/data/task_result/videos/0/url") {
-                url if url.is_empty() => Seen::Failed(unreadable()),
-                url => {
-                    // Kling tells "5.1" for what it sells as 5 seconds: the order says what is billed.
-                    let expires_at = Some(now.plus(KEPT));
-                    let video = Video { source: url.into(), width: None, height: None, expires_at };
-                    Seen::Completed(vec![video], Usage { videos: 1, ..Usage::NONE })
-                }
-            },
+            "succeed" | "succeeded" => completed(&value, now),
             _ => Seen::Unclear,
         })
     }
@@ -159,13 +149,27 @@ impl VideoProvider for KlingVideo {
     }
 }
 
-fn family(new: &NewVideo<'_>) -> &'static str {
-    if new.request.image.is_some() { FROM_IMAGE } else { FROM_TEXT }
+fn completed(value: &Value, now: Timestamp) -> Seen {
+    let made = value.pointer("/data/task_result/videos").and_then(Value::as_array);
+    let urls = made.into_iter().flatten().map(|video| text(video, "/url")).filter(|url| !url.is_empty());
+    let expires_at = Some(now.plus(KEPT));
+    let videos: Vec<_> = urls.map(|url| Video { source: url.into(), width: None, height: None, expires_at }).collect();
+    match videos.is_empty() {
+        true => Seen::Failed(unreadable()),
+        // Kling tells "5.1" for what it sells as 5 seconds: the order says what is billed.
+        false => Seen::Completed(videos, Usage { videos: 1, ..Usage::NONE }),
+    }
+}
+
+/// A task is asked for where it was made; with a picture no ratio is ordered.
+fn family(order: &Order) -> &'static str {
+    if order.aspect_ratio.is_none() { FROM_IMAGE } else { FROM_TEXT }
 }
 
 /// Kling takes a link, or base64 without what stands before it in a `data:` URL.
-fn bare(image: &str) -> &str {
-    data_url(image).map_or(image, |(_, payload)| payload)
+fn bare(image: &Option<String>, field: &'static str) -> Result<Option<Value>, Error> {
+    let Some(image) = image else { return Ok(None) };
+    Ok(Some(picture(image, field)?.map_or_else(|| json!(image), |(_, payload)| json!(payload))))
 }
 
 fn authorization(target: &Target, now: Timestamp) -> Result<(HeaderName, HeaderValue), Error> {

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::base::error::{Code, Error};
 use crate::wire::vendor_error::{VendorError, retry_after};
@@ -10,22 +11,25 @@ use crate::wire::vendor_error::{VendorError, retry_after};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct BaseResp {
-    status_code: i64,
-    status_msg: String,
+    /// A number, or a text of one.
+    status_code: Value,
+    status_msg: Option<String>,
 }
 
 impl BaseResp {
     /// The failure that it tells of, if it does.
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.status_code == 0 {
+        let number = match &self.status_code {
+            Value::Null => Some(0),
+            Value::String(text) => text.parse().ok(),
+            other => other.as_i64(),
+        };
+        if number == Some(0) {
             return Ok(());
         }
-        let said = VendorError {
-            code: self.status_code.to_string(),
-            message: self.status_msg.clone(),
-            ..VendorError::default()
-        };
-        Err(said.into_error(meaning(self.status_code)))
+        let message = self.status_msg.clone().unwrap_or_default();
+        let said = VendorError { code: self.status_code.to_string(), message, ..VendorError::default() };
+        Err(said.into_error(number.map_or(Code::ProviderError, meaning)))
     }
 }
 
@@ -95,7 +99,7 @@ mod tests {
             (&[2061], NoModel),
         ] {
             for number in numbers {
-                let base = BaseResp { status_code: *number, status_msg: "m".into() };
+                let base = BaseResp { status_code: (*number).into(), status_msg: None };
                 assert_eq!(base.check().unwrap_err().code(), want, "{number}");
                 let body = format!(r#"{{"base_resp":{{"status_code":{number},"status_msg":"m"}}}}"#);
                 let error = answered(StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new(), body.as_bytes());

@@ -1,6 +1,5 @@
 //! `image_generation`.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -10,8 +9,9 @@ use crate::domain::usage::Usage;
 use crate::http::call::Call;
 use crate::provider::gallery::{Plan, Taken};
 use crate::provider::traits::{Exchange, Target};
-use crate::wire::images::{Form, ImageRequest, Made, Size, left_out, nearest};
+use crate::wire::images::{Form, ImageRequest, Made, Picture, Size, left_out, nearest};
 use crate::wire::openai_request::unsupported;
+use crate::wire::outline::Outline;
 
 use super::fault::BaseResp;
 use super::post;
@@ -72,7 +72,7 @@ enum Shape {
 struct Subject<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    image_file: std::borrow::Cow<'a, str>,
+    image_file: &'a Picture<'a>,
 }
 
 /// Translates the call.
@@ -103,16 +103,16 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         shape,
         seed: request.seed,
         subject_reference: (request.pictures.iter())
-            .map(|picture| Subject { kind: "character", image_file: picture.to_url() })
+            .map(|picture| Subject { kind: "character", image_file: picture })
             .collect(),
     };
-    let body = serde_json::to_vec(&body)
-        .map_err(|e| Error::new(Code::InternalError, "The request could not be written.").cause(e.to_string()))?;
+    let body = request.written(&body)?;
     let plan = Plan {
-        request: post(target, "/v1/image_generation", Bytes::from(body).into())?,
+        request: post(target, "/v1/image_generation", body.into())?,
         calls: 1,
         form: request.form,
         size: Some(size.to_string()),
+        quality: None,
         warnings,
         dropped,
         hosts: HOSTS,
@@ -144,7 +144,7 @@ struct Answer<'a> {
     #[serde(borrow, default)]
     metadata: Option<Metadata<'a>>,
     #[serde(default)]
-    base_resp: BaseResp,
+    base_resp: Option<BaseResp>,
 }
 
 #[derive(Default, Deserialize)]
@@ -171,19 +171,17 @@ fn count(raw: Option<&RawValue>) -> u64 {
 }
 
 /// Reads an answer. Pictures that the safety check took out are counted, not shown.
-fn read(body: &Bytes) -> Result<Taken, Error> {
+fn read(outline: &Outline) -> Result<Taken, Error> {
     let unreadable = |e: serde_json::Error| {
         Error::provider(Code::ProviderError, "MiniMax's answer cannot be read.").cause(e.to_string())
     };
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(unreadable)?;
-    answer.base_resp.check()?;
+    let answer: Answer<'_> = serde_json::from_slice(outline.rest()).map_err(unreadable)?;
+    answer.base_resp.unwrap_or_default().check()?;
     let data = answer.data.unwrap_or_default();
-    let text = |raw: &&RawValue| body.slice_ref(raw.get().as_bytes());
-    let is_text = |raw: &&&RawValue| raw.get().starts_with('"') && raw.get() != "\"\"";
-    let inline = data.image_base64.iter().flatten().filter(is_text);
-    let inline = inline.map(|raw| Made::Base64 { media_type: "image/jpeg".to_owned(), text: text(raw) });
-    let mut made: Vec<_> = inline.collect();
-    made.extend(data.image_urls.iter().flatten().filter(is_text).map(|raw| Made::Url(text(raw))));
+    let inline = data.image_base64.into_iter().flatten().filter_map(|raw| outline.text(raw));
+    let inline = inline.map(|text| Made::Base64 { media_type: "image/jpeg".to_owned(), text });
+    let urls = data.image_urls.into_iter().flatten().filter_map(|raw| outline.text(raw)).map(Made::Url);
+    let made: Vec<_> = inline.chain(urls).collect();
     // It stands in either place.
     let failed = count(data.failed_count).max(answer.metadata.map_or(0, |m| count(m.failed_count)));
     match (made.is_empty(), failed) {

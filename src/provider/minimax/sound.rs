@@ -11,6 +11,7 @@ use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::provider::traits::{Decoder, Output};
 use crate::wire::base64;
+use crate::wire::lenient::Lenient;
 use crate::wire::members::{Event, Members};
 use crate::wire::sse::SseReader;
 
@@ -76,7 +77,7 @@ struct Data<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Extra {
-    usage_characters: Option<u64>,
+    usage_characters: Lenient<()>,
 }
 
 impl Sound {
@@ -111,7 +112,7 @@ impl Sound {
     }
 
     fn bill(&mut self, extra: &Extra) {
-        self.characters = extra.usage_characters.filter(|n| *n > 0).unwrap_or(self.characters);
+        self.characters = extra.usage_characters.number().filter(|n| *n > 0).unwrap_or(self.characters);
     }
 
     /// The answer is whole.
@@ -204,10 +205,11 @@ impl Sound {
     fn member_ends(&mut self, member: Option<Wanted>) -> Result<(), Error> {
         match member {
             Some(Wanted::BaseResp(text)) => {
-                serde_json::from_slice::<BaseResp>(&text).map_err(|_| unreadable())?.check()
+                let base: Option<BaseResp> = serde_json::from_slice(&text).map_err(|_| unreadable())?;
+                base.unwrap_or_default().check()
             }
             Some(Wanted::Extra(text)) => {
-                self.bill(&serde_json::from_slice(&text).unwrap_or_default());
+                self.bill(&serde_json::from_slice::<Option<Extra>>(&text).ok().flatten().unwrap_or_default());
                 Ok(())
             }
             _ => Ok(()),

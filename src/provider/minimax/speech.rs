@@ -41,28 +41,15 @@ const FORMATS: &[Format] = &[
     Format { name: "wav", content_type: "audio/wav", sample_rate: 32_000, streams: false },
 ];
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Asked {
     input: String,
     voice: Value,
-    response_format: Option<String>,
-    speed: Option<f64>,
-    stream_format: Option<String>,
-    instructions: Option<String>,
-}
-
-impl Default for Asked {
-    fn default() -> Self {
-        Self {
-            input: String::new(),
-            voice: Value::Null,
-            response_format: None,
-            speed: None,
-            stream_format: None,
-            instructions: None,
-        }
-    }
+    response_format: Value,
+    speed: Value,
+    stream_format: Value,
+    instructions: Value,
 }
 
 pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
@@ -70,11 +57,12 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
     let asked: Asked = serde_json::from_slice(&call.body()).map_err(|error| {
         Error::new(Code::InvalidParameter, format!("A field of the request has the wrong type: {error}."))
     })?;
-    let format = format(asked.response_format.as_deref())?;
-    let delivery = match asked.stream_format.as_deref() {
-        None | Some("audio") => Delivery::Bytes(format.content_type),
+    let format = format(&asked.response_format)?;
+    let delivery = match asked.stream_format.as_str() {
+        None if asked.stream_format.is_null() => Delivery::Bytes(format.content_type),
+        Some("audio") => Delivery::Bytes(format.content_type),
         Some("sse") => Delivery::Events,
-        Some(_) => return Err(invalid("stream_format", "\"audio\" or \"sse\"")),
+        _ => return Err(invalid("stream_format", "\"audio\" or \"sse\"")),
     };
     let mut body = json!({
         "model": &*target.upstream,
@@ -82,7 +70,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         "stream": format.streams,
         "output_format": "hex",
         "language_boost": "auto",
-        "voice_setting": {"voice_id": voice(&asked.voice)?, "speed": speed(asked.speed)?, "vol": 1.0, "pitch": 0},
+        "voice_setting": {"voice_id": voice(&asked.voice)?, "speed": speed(&asked.speed)?, "vol": 1.0, "pitch": 0},
         "audio_setting": {"sample_rate": format.sample_rate, "format": format.name, "channel": 1},
     });
     if format.streams {
@@ -95,7 +83,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
     Ok(Exchange {
         request: Some(post(target, "/v1/t2a_v2", Bytes::from(body.to_string()).into())?),
         decoder: Box::new(Sound::new(delivery, characters)),
-        dropped: asked.instructions.map(|_| "instructions").into_iter().collect(),
+        dropped: (!asked.instructions.is_null()).then_some("instructions").into_iter().collect(),
     })
 }
 
@@ -111,8 +99,8 @@ fn characters(call: &Call) -> Result<u64, Error> {
     }
 }
 
-fn format(asked: Option<&str>) -> Result<Format, Error> {
-    let asked = asked.unwrap_or("mp3");
+fn format(asked: &Value) -> Result<Format, Error> {
+    let asked = if asked.is_null() { "mp3" } else { asked.as_str().unwrap_or_default() };
     let names = || FORMATS.iter().map(|format| format.name).collect::<Vec<_>>().join(", ");
     let found = FORMATS.iter().find(|format| format.name == asked).copied();
     found.ok_or_else(|| invalid("response_format", &format!("one that this model speaks in: {}", names())))
@@ -130,9 +118,10 @@ fn voice(asked: &Value) -> Result<&str, Error> {
     Ok(VOICES.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| ours))
 }
 
-fn speed(asked: Option<f64>) -> Result<f64, Error> {
-    let speed = asked.unwrap_or(1.0);
-    if (0.25..=4.0).contains(&speed) { Ok(speed.clamp(0.5, 2.0)) } else { Err(invalid("speed", "from 0.25 to 4")) }
+fn speed(asked: &Value) -> Result<f64, Error> {
+    let speed = if asked.is_null() { Some(1.0) } else { asked.as_f64() };
+    let speed = speed.filter(|speed| (0.25..=4.0).contains(speed));
+    speed.map(|speed| speed.clamp(0.5, 2.0)).ok_or_else(|| invalid("speed", "a number from 0.25 to 4"))
 }
 
 fn invalid(field: &'static str, must: &str) -> Error {

@@ -1,25 +1,20 @@
 //! H3: MiniMax's second video API, with HTTP's own statuses and a task object.
 
-use std::time::Duration;
-
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use crate::base::clock::Timestamp;
 use crate::base::error::{Code, Error};
+use crate::domain::abilities::{Abilities, Sound};
 use crate::domain::job::Video;
 use crate::domain::usage::Usage;
-use crate::domain::video::Abilities;
 use crate::http::body::CallBody;
 use crate::provider::traits::Target;
-use crate::provider::video::{Answer, NewVideo, Seen, bearer, request, text, unreadable};
+use crate::provider::video::{Answer, NewVideo, Seen, bearer, number, path_safe, request, text, unreadable};
 use crate::wire::vendor_error::VendorError;
 
 use super::fault::meaning;
+use super::video::SECOND;
 use super::video_fault;
-
-/// How long a link is taken to live where the vendor does not say.
-const LINK_LIVES: Duration = Duration::from_secs(24 * 3_600);
 
 pub(super) fn is_second(upstream: &str) -> bool {
     upstream.starts_with("MiniMax-H3")
@@ -33,6 +28,7 @@ pub(super) fn abilities(upstream: &str) -> Abilities {
         default_resolution: "768p",
         last_frame: true,
         references: 9,
+        sound: Sound::BuiltIn,
         watermark: true,
         ..Abilities::NONE
     };
@@ -64,34 +60,41 @@ pub(super) fn create(new: &NewVideo<'_>, target: &Target) -> Result<Request<Call
     Ok(request(Method::POST, target.url("/v2/video_generation")?, bearer(target)?, &body))
 }
 
-pub(super) fn polled(answer: &Answer, now: Timestamp) -> Result<Seen, Error> {
-    let value = answer.json();
-    // An id that it does not know is a 500 here.
-    if !answer.status.is_success() && text(&value, "/error/message").contains("record not found") {
+/// An id that it does not know is a 500 here.
+pub(super) fn is_unknown(answer: &Answer) -> bool {
+    !answer.status.is_success() && text(&answer.json(), "/error/message").contains("record not found")
+}
+
+pub(super) fn polled(answer: &Answer) -> Result<Seen, Error> {
+    if is_unknown(answer) {
         return Ok(Seen::Gone);
     }
+    let value = answer.json();
     let task = value.get("task").unwrap_or(&Value::Null);
-    let seen = match text(task, "/status").as_str() {
+    let seen = match text(task, "/status").to_ascii_lowercase().as_str() {
         "queued" => Seen::Queued,
-        "running" => Seen::Running(None),
+        "running" | "processing" => Seen::Running(None),
         "failed" => {
             let vendor = VendorError::of_value(task);
             let code = vendor.code.parse().map_or(Code::ProviderError, meaning);
             return Ok(Seen::Failed(vendor.into_error(code)));
         }
-        "cancelled" => Seen::Cancelled,
+        "cancelled" | "canceled" => Seen::Cancelled,
         "expired" => Seen::Expired,
-        "succeeded" => match text(task, "/content/url") {
-            url if url.is_empty() => return Ok(Seen::Failed(unreadable())),
-            url => {
-                let seconds = |name: &str| task.pointer(name).and_then(Value::as_u64);
-                let used = seconds("/usage/total_seconds").or_else(|| seconds("/duration")).unwrap_or(0);
-                let video =
-                    Video { source: url.into(), width: None, height: None, expires_at: Some(now.plus(LINK_LIVES)) };
-                Seen::Completed(vec![video], Usage { videos: 1, video_seconds: used, ..Usage::NONE })
-            }
-        },
+        "succeeded" => completed(task),
         _ => Seen::Unclear,
     };
     video_fault::of(answer).map(|()| seen)
+}
+
+fn completed(task: &Value) -> Seen {
+    if text(task, "/content/url").is_empty() {
+        return Seen::Failed(unreadable());
+    }
+    let id = text(task, "/id");
+    let Ok(id) = path_safe(&id) else { return Seen::Failed(unreadable()) };
+    // Input seconds are billed as well, and are in the total.
+    let used = number(task, "/usage/total_seconds").or_else(|| number(task, "/duration")).unwrap_or(0);
+    let video = Video { source: format!("{SECOND}{id}").into(), width: None, height: None, expires_at: None };
+    Seen::Completed(vec![video], Usage { videos: 1, video_seconds: used, ..Usage::NONE })
 }

@@ -1,7 +1,9 @@
 //! What MiniMax's errors mean: a status code inside an answer that HTTP calls a success, or HTTP's own.
 
+use serde_json::Value;
+
 use crate::base::error::{Code, Error};
-use crate::provider::video::Answer;
+use crate::provider::video::{Answer, has_error, text};
 use crate::wire::vendor_error::{VendorError, retry_after};
 
 use super::fault::meaning;
@@ -9,8 +11,8 @@ use super::fault::meaning;
 /// The error in `answer`, where it holds one.
 pub(super) fn of(answer: &Answer) -> Result<(), Error> {
     let value = answer.json();
-    let inner = value.pointer("/base_resp/status_code").and_then(serde_json::Value::as_i64).unwrap_or(0);
-    if answer.status.is_success() && inner == 0 && value.get("error").is_none_or(serde_json::Value::is_null) {
+    let inner = number(&value);
+    if answer.status.is_success() && inner == 0 && !has_error(&value) {
         return Ok(());
     }
     let code = if inner == 0 { by_status(answer.status.as_u16()) } else { meaning(inner) };
@@ -20,10 +22,15 @@ pub(super) fn of(answer: &Answer) -> Result<(), Error> {
 /// Why a job failed, by the code in its query.
 pub(super) fn of_job(answer: &Answer) -> Error {
     let value = answer.json();
-    match value.pointer("/base_resp/status_code").and_then(serde_json::Value::as_i64) {
-        Some(inner) if inner != 0 => made(VendorError::of_value(&value), meaning(inner), answer),
+    match number(&value) {
+        inner if inner != 0 => made(VendorError::of_value(&value), meaning(inner), answer),
         _ => Error::provider(Code::ProviderError, "The provider could not make this video."),
     }
+}
+
+/// The status code inside; 0 is fine.
+fn number(value: &Value) -> i64 {
+    text(value, "/base_resp/status_code").parse().unwrap_or(0)
 }
 
 fn made(vendor: VendorError, code: Code, answer: &Answer) -> Error {

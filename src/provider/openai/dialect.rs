@@ -153,9 +153,9 @@ impl Dialect {
         }
     }
 
-    /// Whether a 429 with this code or type, though it speaks of quota, is about tokens a minute.
+    /// Whether a 429 with this code or type, though it speaks of quota, is about tokens a minute, or a queue that is full.
     pub(super) fn means_rate(self, name: &str) -> bool {
-        self == Self::DashScope && name == "insufficientquota"
+        matches!((self, name), (Self::DashScope, "insufficientquota") | (Self::Ark, "quotaexceeded"))
     }
 
     /// Whether a stream's or answer's usage may stand inside a choice.

@@ -193,8 +193,8 @@ impl Answer {
         let (dialect, billing) = (self.dialect, self.billing);
         if let Some((counts, first)) = &self.images {
             return match written {
-                Written::Events => Box::new(images::Stream::new(dialect, *counts)),
-                _ => Box::new(Plain::of_images(dialect, billing, *counts, first.clone())),
+                Written::Events => Box::new(images::Stream::new(dialect, counts.clone())),
+                _ => Box::new(Plain::of_images(dialect, billing, counts.clone(), first.clone())),
             };
         }
         match (written, self.endpoint) {

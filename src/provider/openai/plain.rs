@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
-use crate::provider::traits::Output;
+use crate::provider::traits::{MadeAs, Output};
 use crate::wire::lenient::Lenient;
 use crate::wire::members::{Event, Members};
 use crate::wire::vendor_error::is_truthy;
@@ -50,6 +50,9 @@ enum Wanted {
     ChoiceUsage,
     /// How long a recording was, in seconds.
     Duration,
+    /// What the vendor made of the size and the quality.
+    Size,
+    Quality,
     Error,
     BaseResp,
 }
@@ -104,6 +107,8 @@ impl Plain {
             (1, "usage") => Wanted::Usage,
             (3, "usage") if self.in_choices && !self.reported => Wanted::ChoiceUsage,
             (1, "duration") if !self.reported => Wanted::Duration,
+            (1, "size") if self.images.is_some() && is_text => Wanted::Size,
+            (1, "quality") if self.images.is_some() && is_text => Wanted::Quality,
             (1, "error") if may_fail && !self.has_choices => Wanted::Error,
             (1, "base_resp") if may_fail => Wanted::BaseResp,
             _ => return false,
@@ -135,6 +140,12 @@ impl Plain {
             Wanted::Duration => {
                 if let Some(used) = self.billing.lasted(&value) {
                     out.report(used);
+                }
+            }
+            Wanted::Size | Wanted::Quality => {
+                if let (Some(counts), Value::String(made)) = (&mut self.images, value) {
+                    let MadeAs { size, quality } = &mut counts.made_as;
+                    *(if wanted == Wanted::Size { size } else { quality }) = Some(made);
                 }
             }
             Wanted::Error if is_truthy(&value) => return Err(self.fault("error", value)),
@@ -231,6 +242,7 @@ impl Plain {
         self.release(out);
         if let Some(counts) = &self.images {
             out.report(counts.usage());
+            out.made_as(counts.made_as.clone());
         } else if let Some(used) = self.billing.silent().filter(|_| out.usage().is_none()) {
             out.report(used);
         }

@@ -1,6 +1,7 @@
 //! Jobs and their outbox in memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
 /// Keeps jobs and deliveries, and forgets them with the process: all that are open, and the newest of those that are over
 /// (10,000 of each unless said otherwise).
-#[derive(Debug)]
 pub struct MemoryJobs {
     state: Mutex<State>,
     keep: usize,
@@ -33,7 +33,8 @@ struct State {
 /// Rows in the order of their coming, with an index by id and one by due time.
 #[derive(Debug)]
 struct Table<T> {
-    rows: BTreeMap<u64, T>,
+    /// Boxed: a tree of rows this large would be half empty.
+    rows: BTreeMap<u64, Box<T>>,
     ids: HashMap<Arc<str>, u64>,
     due: BTreeSet<(Timestamp, u64)>,
     /// Those that are over, oldest first.
@@ -75,7 +76,7 @@ impl Row for Delivery {
 
 impl<T: Row> Table<T> {
     fn get(&self, id: &str) -> Option<&T> {
-        self.rows.get(self.ids.get(id)?)
+        self.rows.get(self.ids.get(id)?).map(|row| &**row)
     }
 
     /// Puts the row in the place of the one with its id, or behind all others. At most `keep` that are over stay.
@@ -96,7 +97,7 @@ impl<T: Row> Table<T> {
             None => {}
         }
         self.ids.insert(Arc::clone(row.id()), number);
-        self.rows.insert(number, row);
+        self.rows.insert(number, Box::new(row));
         self.forget(keep)
     }
 
@@ -107,7 +108,7 @@ impl<T: Row> Table<T> {
             if self.rows.get_mut(&oldest).is_some_and(|row| row.due_at().is_none()) {
                 let row = self.rows.remove(&oldest)?;
                 self.ids.remove(row.id());
-                return Some(row);
+                return Some(*row);
             }
         }
         None
@@ -120,7 +121,7 @@ impl<T: Row> Table<T> {
             self.due.remove(&(at, number));
         }
         self.over.retain(|over| *over != number);
-        Some(row)
+        Some(*row)
     }
 
     /// Moves the row's due time; `None` when it is not due by `now`.
@@ -128,7 +129,7 @@ impl<T: Row> Table<T> {
         let row = self.rows.get_mut(&number)?;
         let at = row.due_at().filter(|at| *at <= now)?;
         *row.due_at() = Some(until);
-        let row = row.clone();
+        let row = T::clone(row);
         self.due.remove(&(at, number));
         self.due.insert((until, number));
         Some(row)
@@ -148,7 +149,7 @@ impl<T: Row> Table<T> {
         let more = numbers.len() > page.limit;
         numbers.truncate(page.limit);
         let next = numbers.last().filter(|_| more).map(u64::to_string);
-        let items = numbers.iter().filter_map(|number| self.rows.get(number).cloned()).collect();
+        let items = numbers.iter().filter_map(|number| self.rows.get(number)).map(|row| T::clone(row)).collect();
         Ok(PageOf { items, next })
     }
 
@@ -164,8 +165,8 @@ impl<T: Row> Table<T> {
             },
         };
         let mut rows: Box<dyn Iterator<Item = &T>> = match (ascending, from) {
-            (true, from) => Box::new(self.rows.range(from.map_or(0, |n| n + 1)..).map(|(_, row)| row)),
-            (false, from) => Box::new(self.rows.range(..from.unwrap_or(u64::MAX)).rev().map(|(_, row)| row)),
+            (true, from) => Box::new(self.rows.range(from.map_or(0, |n| n + 1)..).map(|(_, row)| &**row)),
+            (false, from) => Box::new(self.rows.range(..from.unwrap_or(u64::MAX)).rev().map(|(_, row)| &**row)),
         };
         let mut rows = rows.by_ref().filter(|row| shows(row));
         let items: Vec<T> = rows.by_ref().take(page.limit).cloned().collect();
@@ -189,6 +190,14 @@ impl MemoryJobs {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryJobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        let (jobs, deliveries) = (state.jobs.rows.len(), state.outbox.rows.len());
+        f.debug_struct("MemoryJobs").field("jobs", &jobs).field("deliveries", &deliveries).finish_non_exhaustive()
     }
 }
 
@@ -328,7 +337,7 @@ impl Outbox for MemoryJobs {
     fn drop_endpoint(&self, endpoint_id: &str) -> StoreFuture<StoreResult<()>> {
         let mut state = self.lock();
         let pending = |d: &&Delivery| d.state == DeliveryState::Pending && *d.endpoint_id == *endpoint_id;
-        let dropped: Vec<_> = state.outbox.rows.values().filter(pending).cloned().collect();
+        let dropped: Vec<_> = state.outbox.rows.values().map(|row| &**row).filter(pending).cloned().collect();
         for delivery in dropped {
             state.outbox.set(Delivery { state: DeliveryState::Dropped, due_at: None, ..delivery }, self.keep);
         }

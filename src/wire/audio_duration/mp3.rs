@@ -6,6 +6,7 @@ use super::reader::Reader;
 /// A multiple of every sample rate there is, so that lengths add up exactly.
 const TICKS_A_SECOND: u64 = 14_112_000;
 
+#[derive(Clone, Copy)]
 struct Frame {
     bytes: u64,
     ticks: u64,
@@ -21,25 +22,37 @@ pub(super) fn is_frame(head: &[u8]) -> bool {
 pub(super) fn seconds(file: &Reader<'_>) -> Option<u64> {
     let mut file = file.clone();
     skip_tag(&mut file)?;
-    let (mut ticks, mut is_first) = (0u64, true);
-    loop {
-        let start = file.clone();
-        let Some(head) = file.take::<4>() else { break };
-        file = start;
-        match frame(&head) {
-            Some(frame) => {
-                if !(is_first && has_notes(file.clone(), &frame)) {
-                    ticks += frame.ticks;
-                }
-                is_first = false;
-                if file.skip(frame.bytes).is_none() {
-                    break;
-                }
-            }
-            None => resync(&mut file),
+    let (mut ticks, mut last) = (0u64, None);
+    while let Some(head) = head(&mut file) {
+        let found = match last {
+            // Nearly all frames are like the one before. The processor guesses so, and need not wait for the bytes of one
+            // to know where the next begins.
+            Some((like, frame)) if is_like(&head, &like) => Some(frame),
+            _ => frame(&head),
+        };
+        let Some(frame) = found else {
+            resync(&mut file);
+            continue;
+        };
+        if last.is_some() || !has_notes(file.clone(), &frame) {
+            ticks += frame.ticks;
+        }
+        last = Some((head, frame));
+        if file.skip(frame.bytes).is_none() {
+            break;
         }
     }
     (ticks > 0).then(|| ticks.div_ceil(TICKS_A_SECOND))
+}
+
+/// The next four bytes, without going on.
+fn head(file: &mut Reader<'_>) -> Option<[u8; 4]> {
+    file.rest().first_chunk().copied().or_else(|| file.clone().take())
+}
+
+/// Whether two heads are of frames of one length: what else the last byte says changes from frame to frame.
+fn is_like(one: &[u8; 4], other: &[u8; 4]) -> bool {
+    one[..3] == other[..3] && one[3] >> 6 == other[3] >> 6
 }
 
 /// Goes past an ID3v2 tag: its length is written in seven bits a byte.

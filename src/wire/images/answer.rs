@@ -5,15 +5,15 @@ use bytes::Bytes;
 use crate::domain::usage::Usage;
 use crate::wire::json::write_string;
 use crate::wire::openai_chat::unix_now;
+use crate::wire::outline::Text;
 
 use super::request::Form;
 
-/// A picture as the vendor gave it. The texts are JSON strings as they came, quotes and escapes included: slices of the
-/// vendor's answer, which are never copied.
+/// A picture as the vendor gave it, in the bytes of its answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Made {
-    Url(Bytes),
-    Base64 { media_type: String, text: Bytes },
+    Url(Text),
+    Base64 { media_type: String, text: Text },
 }
 
 /// An answer to be written.
@@ -48,17 +48,20 @@ impl Answer<'_> {
             if at > 0 {
                 open.push(b',');
             }
-            let (head, text) = match (made, self.form) {
-                (Made::Url(url), _) => ("{\"url\":".to_owned(), url.clone()),
-                // The closing quote is part of the text.
-                (Made::Base64 { media_type, text }, Some(Form::Url)) => {
-                    (format!("{{\"url\":\"data:{media_type};base64,"), text.slice(1..))
+            let is_data_url = matches!((made, self.form), (Made::Base64 { .. }, Some(Form::Url)));
+            let (head, text) = match made {
+                Made::Url(url) => ("{\"url\":".to_owned(), url),
+                Made::Base64 { media_type, text } if is_data_url => {
+                    (format!("{{\"url\":\"data:{media_type};base64,"), text)
                 }
-                (Made::Base64 { text, .. }, _) => ("{\"b64_json\":".to_owned(), text.clone()),
+                Made::Base64 { text, .. } => ("{\"b64_json\":".to_owned(), text),
             };
             open.extend_from_slice(head.as_bytes());
             frames.push(std::mem::take(&mut open).into());
-            frames.push(text);
+            let mut pieces = text.pieces().iter().cloned();
+            // The opening quote stands before the `data:` already.
+            frames.extend(pieces.next().map(|first| first.slice(usize::from(is_data_url)..)));
+            frames.extend(pieces);
             open.push(b'}');
         }
         open.push(b']');
@@ -110,8 +113,8 @@ mod tests {
     #[test]
     fn each_form_is_written_around_the_vendors_bytes() {
         let text = Bytes::from_static(br#""aGk\/""#);
-        let inline = Made::Base64 { media_type: "image/png".into(), text: text.clone() };
-        let made = [inline, Made::Url(Bytes::from_static(br#""https:\/\/a""#))];
+        let inline = Made::Base64 { media_type: "image/png".into(), text: text.clone().into() };
+        let made = [inline, Made::Url(Bytes::from_static(br#""https:\/\/a""#).into())];
         let mut answer =
             Answer { made: &made, form: Some(Form::Base64), size: None, warnings: &[], usage: Usage::NONE };
         assert_eq!(written(&answer), json!({"data": [{"b64_json": "aGk/"}, {"url": "https://a"}]}));

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use bytes::Bytes;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::base::error::{Code, Error};
-use crate::wire::base64;
+use crate::wire::base64::Encoder;
 use crate::wire::data_url::DataUrl;
 use crate::wire::facts::{Facts, Multipart, Part};
 use crate::wire::openai_request::{invalid, missing, unsupported};
@@ -47,6 +49,7 @@ pub(crate) struct ImageRequest<'a> {
     pub(crate) quality: Option<String>,
     pub(crate) output_format: Option<String>,
     pub(crate) seed: Option<i64>,
+    pub(crate) partial_pictures: Option<i64>,
     pub(crate) watermark: bool,
     /// The fields of [`SOFT`] that ask for something.
     given: Vec<&'static str>,
@@ -104,7 +107,8 @@ impl<'a> ImageRequest<'a> {
             has_mask: fields.asks("mask"),
             quality: fields.text("quality")?.filter(|quality| quality != "auto"),
             output_format: fields.text("output_format")?,
-            seed: fields.seed()?,
+            seed: fields.whole("seed")?,
+            partial_pictures: fields.whole("partial_images")?,
             watermark: fields.flag("watermark")?.unwrap_or(false),
             given,
         })
@@ -147,6 +151,19 @@ impl<'a> ImageRequest<'a> {
         Ok(())
     }
 
+    /// The request in a vendor's words. Pictures are large: there is room for them from the start.
+    pub(crate) fn written(&self, body: &impl Serialize) -> Result<Bytes, Error> {
+        let of = |picture: &Picture<'_>| match picture {
+            Picture::Url(url) => url.len(),
+            Picture::Inline { base64, .. } => base64.len(),
+        };
+        let pictures: usize = self.pictures.iter().map(|picture| of(picture) + 64).sum();
+        let mut text = Vec::with_capacity(pictures + self.prompt.len() + 1_024);
+        serde_json::to_writer(&mut text, body)
+            .map_err(|e| Error::new(Code::InternalError, "The request could not be written.").cause(e.to_string()))?;
+        Ok(text.into())
+    }
+
     /// What is left out, as the vendor has only `honoured` of the soft options.
     pub(crate) fn ignored(&self, honoured: &[&str]) -> Vec<&'static str> {
         self.given.iter().copied().filter(|field| !honoured.contains(field)).collect()
@@ -186,9 +203,11 @@ impl<'a> Fields<'a> {
 
     fn form_text(&self, name: &'static str) -> Result<Option<String>, Error> {
         let Self::Form(pieces, parts) = self else { return Ok(None) };
-        let Some(part) = parts.iter().find(|part| part.bare_name() == name && part.filename.is_none()) else {
-            return Ok(None);
-        };
+        let mut found = parts.iter().filter(|part| part.bare_name() == name && part.filename.is_none());
+        let Some(part) = found.next() else { return Ok(None) };
+        if found.next().is_some() {
+            return Err(invalid(name, "the form field stands twice: send it once"));
+        }
         let text = String::from_utf8(content(pieces, part)).map_err(|_| invalid(name, "it is no UTF-8 text"))?;
         Ok(Some(text).filter(|text| !text.is_empty() || name == "prompt"))
     }
@@ -208,12 +227,12 @@ impl<'a> Fields<'a> {
         text.map(|text| text.parse()).transpose().map_err(|_| invalid(name, "give true or false"))
     }
 
-    fn seed(&self) -> Result<Option<i64>, Error> {
-        let text = match self.json("seed") {
+    fn whole(&self, name: &'static str) -> Result<Option<i64>, Error> {
+        let text = match self.json(name) {
             Some(raw) => Some(raw.to_owned()),
-            None => self.form_text("seed")?,
+            None => self.form_text(name)?,
         };
-        text.map(|text| text.parse()).transpose().map_err(|_| invalid("seed", "give a whole number"))
+        text.map(|text| text.parse()).transpose().map_err(|_| invalid(name, "give a whole number"))
     }
 
     /// Whether a field says something that is not what would be done anyhow.
@@ -258,23 +277,31 @@ impl<'a> Fields<'a> {
 /// A part's bytes.
 fn content(pieces: &[Bytes], part: &Part) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(part.content.len());
+    each(pieces, part, |run| bytes.extend_from_slice(run));
+    bytes
+}
+
+/// A part's bytes where they lie.
+fn each(pieces: &[Bytes], part: &Part, mut take: impl FnMut(&[u8])) {
     let mut offset = 0;
     for piece in pieces {
         let place = |at: usize| at.clamp(offset, offset + piece.len()) - offset;
-        bytes.extend_from_slice(&piece[place(part.content.start)..place(part.content.end)]);
+        take(&piece[place(part.content.start)..place(part.content.end)]);
         offset += piece.len();
     }
-    bytes
 }
 
 /// A file of a form.
 fn uploaded<'a>(pieces: &[Bytes], part: &Part) -> Result<Picture<'a>, Error> {
-    let bytes = content(pieces, part);
-    if bytes.is_empty() {
+    if part.content.is_empty() {
         return Err(invalid(&part.name, "the file is empty"));
     }
     let declared = part.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let base64 = base64::encode(&bytes);
+    let mut base64 = Vec::with_capacity(part.content.len().div_ceil(3) * 4);
+    let mut encoder = Encoder::default();
+    each(pieces, part, |run| encoder.push(run, &mut base64));
+    encoder.finish(&mut base64);
+    let base64 = String::from_utf8(base64).unwrap_or_default();
     let media_type = DataUrl { media_type: declared, base64: &base64 }.sniffed().to_owned();
     if !media_type.starts_with("image/") {
         return Err(invalid(&part.name, "the file is no picture: send PNG, JPEG or WebP"));
@@ -312,13 +339,23 @@ fn linked<'a>(raw: &'a str, place: &str) -> Result<Picture<'a>, Error> {
     Ok(Picture::Inline { media_type, base64 })
 }
 
-impl Picture<'_> {
-    /// As one URL: its own, or a `data:` one.
-    pub(crate) fn to_url(&self) -> Cow<'_, str> {
+/// As one URL: its own, or a `data:` one.
+impl fmt::Display for Picture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(url) => Cow::Borrowed(url),
-            Self::Inline { media_type, base64 } => Cow::Owned(format!("data:{media_type};base64,{base64}")),
+            Self::Url(url) => f.write_str(url),
+            Self::Inline { media_type, base64 } => {
+                write!(f, "data:{media_type};base64,")?;
+                f.write_str(base64)
+            }
         }
+    }
+}
+
+/// As a URL, written straight into the request.
+impl Serialize for Picture<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -411,6 +448,6 @@ mod tests {
         let facts = multipart::read(&pieces, "multipart/form-data; boundary=b").unwrap();
         let request = ImageRequest::read(&pieces, &[], &facts).unwrap();
         assert_eq!((request.prompt.as_str(), request.seed, request.n), ("a cat", Some(7), 1));
-        assert_eq!(request.pictures[0].to_url(), "data:image/png;base64,f1BORw==");
+        assert_eq!(request.pictures[0].to_string(), "data:image/png;base64,f1BORw==");
     }
 }

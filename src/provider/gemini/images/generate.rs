@@ -1,6 +1,5 @@
 //! Gemini's image models: `generateContent` that answers with pictures among its parts.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,9 +13,10 @@ use crate::provider::gemini::request::type_by_path;
 use crate::provider::gemini::whole::unreadable;
 use crate::wire::images::{ImageRequest, Made, Picture, Size, left_out, nearest};
 use crate::wire::openai_request::missing;
+use crate::wire::outline::Outline;
 use crate::wire::text::Text;
 
-use super::{Encoded, written};
+use super::Encoded;
 
 /// Pictures at once: a call each.
 const MAX_N: u64 = 10;
@@ -127,7 +127,7 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>, upstream: &
             seed: request.seed.map(|seed| seed as i32),
         },
     };
-    Ok(Encoded { method: "generateContent", body: written(&body)?, calls: request.n, warnings, dropped, read })
+    Ok(Encoded { method: "generateContent", body: request.written(&body)?, calls: request.n, warnings, dropped, read })
 }
 
 impl<'a> Part<'a> {
@@ -194,7 +194,7 @@ struct Drawn<'a> {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct DrawnPart<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "inline_data")]
     inline_data: Option<Inline<'a>>,
     thought: Option<bool>,
 }
@@ -202,27 +202,31 @@ struct DrawnPart<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Inline<'a> {
+    #[serde(borrow, default, alias = "mime_type")]
+    mime_type: Option<Text<'a>>,
     #[serde(borrow, default)]
-    mime_type: Text<'a>,
-    data: &'a RawValue,
+    data: Option<&'a RawValue>,
+}
+
+impl Inline<'_> {
+    /// The picture, unless it is something else. One that does not say what it is, is what was asked for.
+    fn picture(&self, outline: &Outline) -> Option<Made> {
+        let media_type = self.mime_type.as_deref().unwrap_or("image/png");
+        let text = outline.text(self.data?)?;
+        media_type.starts_with("image/").then(|| Made::Base64 { media_type: media_type.to_owned(), text })
+    }
 }
 
 /// Reads an answer. Pictures among the model's thoughts are drafts.
-fn read(body: &Bytes) -> Result<Taken, Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+fn read(outline: &Outline) -> Result<Taken, Error> {
+    let answer: Answer<'_> = serde_json::from_slice(outline.rest()).map_err(unreadable)?;
     if let Some(error) = &answer.error {
         return Err(fault::inside(error));
     }
     let candidates = answer.candidates.unwrap_or_default();
     let parts = candidates.iter().filter_map(|c| c.content.as_ref()?.parts.as_ref()).flatten();
     let drawn = parts.filter(|part| part.thought != Some(true)).filter_map(|part| part.inline_data.as_ref());
-    let made: Vec<_> = drawn
-        .filter(|inline| inline.mime_type.starts_with("image/") && inline.data.get().starts_with('"'))
-        .map(|inline| Made::Base64 {
-            media_type: inline.mime_type.0.as_ref().to_owned(),
-            text: body.slice_ref(inline.data.get().as_bytes()),
-        })
-        .collect();
+    let made: Vec<_> = drawn.filter_map(|inline| inline.picture(outline)).collect();
     if made.is_empty() {
         let ending = candidates.into_iter().find_map(|c| c.finish_reason);
         let blocked = answer.prompt_feedback.and_then(|feedback| feedback.block_reason);
@@ -234,7 +238,7 @@ fn read(body: &Bytes) -> Result<Taken, Error> {
 
 /// Why there is no picture. A blocked prompt is said outright; otherwise the ending tells.
 fn nothing_made(blocked: Option<String>, ending: Option<String>) -> Error {
-    const REFUSALS: [&str; 13] = [
+    const REFUSALS: [&str; 12] = [
         "SAFETY",
         "RECITATION",
         "BLOCKLIST",
@@ -244,7 +248,6 @@ fn nothing_made(blocked: Option<String>, ending: Option<String>) -> Error {
         "IMAGE_SAFETY",
         "IMAGE_PROHIBITED_CONTENT",
         "IMAGE_RECITATION",
-        "NO_IMAGE",
         "MODEL_ARMOR",
         "ESCALATION",
         "PUP_LIMITED_DISABLED",

@@ -1,6 +1,5 @@
 //! Imagen: `predict`.
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -11,9 +10,10 @@ use crate::provider::gemini::fault::{self, Status};
 use crate::provider::gemini::whole::unreadable;
 use crate::wire::images::{ImageRequest, Made, Size, left_out, nearest};
 use crate::wire::openai_request::unsupported;
+use crate::wire::outline::Outline;
 use crate::wire::text::Text;
 
-use super::{Encoded, written};
+use super::Encoded;
 
 /// Pictures at once.
 const MAX_N: u64 = 4;
@@ -88,7 +88,7 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>) -> Result<E
             output_options,
         },
     };
-    Ok(Encoded { method: "predict", body: written(&body)?, calls: 1, warnings, dropped, read })
+    Ok(Encoded { method: "predict", body: request.written(&body)?, calls: 1, warnings, dropped, read })
 }
 
 #[derive(Deserialize)]
@@ -111,21 +111,26 @@ struct Prediction<'a> {
 }
 
 /// Reads an answer. A picture that was filtered out is an entry with a reason alone, or no entry at all.
-fn read(body: &Bytes) -> Result<Taken, Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+fn read(outline: &Outline) -> Result<Taken, Error> {
+    let answer: Answer<'_> = serde_json::from_slice(outline.rest()).map_err(unreadable)?;
     if let Some(error) = &answer.error {
         return Err(fault::inside(error));
     }
-    let (mut made, mut missing) = (Vec::new(), Vec::new());
+    let (mut made, mut missing, mut strange) = (Vec::new(), Vec::new(), false);
     for prediction in answer.predictions.unwrap_or_default() {
-        match (prediction.bytes_base64_encoded, prediction.rai_filtered_reason) {
-            (Some(data), _) if data.get().starts_with('"') => made.push(Made::Base64 {
+        let drawn = prediction.bytes_base64_encoded.and_then(|data| outline.text(data));
+        match (drawn, prediction.rai_filtered_reason) {
+            (Some(text), _) => made.push(Made::Base64 {
                 media_type: prediction.mime_type.map_or("image/png".to_owned(), |kind| kind.0.into_owned()),
-                text: body.slice_ref(data.get().as_bytes()),
+                text,
             }),
             (_, Some(_)) => missing.push("A picture was taken out by the vendor's safety check.".to_owned()),
-            _ => {}
+            // One that lies in the operator's own storage, say.
+            _ => strange = true,
         }
+    }
+    if made.is_empty() && missing.is_empty() && strange {
+        return Err(Error::provider(Code::ProviderError, "The vendor's answer holds no picture."));
     }
     if made.is_empty() {
         return Err(Error::provider(

@@ -7,14 +7,14 @@ mod imagen;
 mod tests;
 
 use bytes::Bytes;
-use serde::Serialize;
 
-use crate::base::error::{Code, Error};
+use crate::base::error::Error;
 use crate::http::call::Call;
-use crate::provider::gallery::Plan;
+use crate::provider::gallery::{Plan, Taken};
 use crate::provider::traits::{Exchange, Target};
 use crate::wire::images::{Form, ImageRequest};
 use crate::wire::openai_request::unsupported;
+use crate::wire::outline::Outline;
 
 use super::post;
 
@@ -29,7 +29,7 @@ struct Encoded {
     calls: u64,
     warnings: Vec<String>,
     dropped: Vec<&'static str>,
-    read: fn(&Bytes) -> Result<crate::provider::gallery::Taken, Error>,
+    read: fn(&Outline) -> Result<Taken, Error>,
 }
 
 /// Translates the call; the upstream id tells which way the model goes.
@@ -52,16 +52,11 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         // Google's own form is base64; a caller who names none gets that.
         form: request.form.or(Some(Form::Base64)),
         size: None,
+        quality: None,
         warnings: encoded.warnings,
         dropped: encoded.dropped,
         hosts: HOSTS,
         read: encoded.read,
     };
     Ok(plan.into_exchange(target))
-}
-
-fn written(body: &impl Serialize) -> Result<Bytes, Error> {
-    let body = serde_json::to_vec(body);
-    body.map(Bytes::from)
-        .map_err(|e| Error::new(Code::InternalError, "The request could not be written.").cause(e.to_string()))
 }

@@ -1,18 +1,16 @@
 //! Seedream on Ark: `images/generations`, which edits as well.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::HeaderValue;
 use serde::Serialize;
 
-use crate::base::error::{Code, Error};
+use crate::base::error::Error;
 use crate::domain::endpoint::Endpoint;
 use crate::http::call::Call;
 use crate::provider::gallery::Plan;
 use crate::provider::openai::request::post;
 use crate::provider::traits::{Exchange, Target};
-use crate::wire::images::{Form, ImageRequest, Size, left_out, nearest};
+use crate::wire::images::{Form, ImageRequest, Picture, Size, left_out, nearest};
 use crate::wire::openai_request::{missing, unsupported};
 
 use super::read::read;
@@ -81,8 +79,8 @@ const FAMILIES: &[Family] = &[
 struct Body<'a> {
     model: &'a str,
     prompt: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    image: Vec<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    image: &'a [Picture<'a>],
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,21 +124,21 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
     let body = Body {
         model: &target.upstream,
         prompt: &request.prompt,
-        image: request.pictures.iter().map(|picture| picture.to_url()).collect(),
+        image: &request.pictures,
         size: size.clone(),
         response_format: request.form.map(|form| if form == Form::Url { "url" } else { "b64_json" }),
         watermark: request.watermark,
         seed: request.seed.filter(|_| options.contains(&"seed")),
         output_format,
     };
-    let body = serde_json::to_vec(&body)
-        .map_err(|e| Error::new(Code::InternalError, "The request could not be written.").cause(e.to_string()))?;
+    let body = request.written(&body)?;
     let json = HeaderValue::from_static("application/json");
     let plan = Plan {
-        request: post(target, "/images/generations", json, "application/json", Bytes::from(body).into())?,
+        request: post(target, "/images/generations", json, "application/json", body.into())?,
         calls: request.n,
         form: request.form,
         size,
+        quality: None,
         warnings,
         dropped,
         hosts: HOSTS,

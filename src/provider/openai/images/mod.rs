@@ -7,13 +7,13 @@
 //! | field | OpenAI | Ark |
 //! |---|---|---|
 //! | `prompt` | at most 32,000 characters; 4,000 dall-e-3; 1,000 dall-e-2 | as it is |
-//! | `n` | at most 10; 1 dall-e-3 | a call each, one after the other, at most 10 |
+//! | `n` | at most 10; 1 dall-e-3 | a call each, side by side, at most 10 |
 //! | `size` | the nearest that the model has, with a warning | scaled into the model's range of pixels, with a warning |
 //! | `quality` | a word that the model does not have: 400, or the next one up where the model's options are `nearest` | left out |
 //! | `image` | a 400 but in edits | sent along |
 //! | `watermark` | left out | none unless asked for |
 //! | `seed` | left out | by Seedream 3 alone |
-//! | `stream` | passed through, no dall-e | 400 |
+//! | `stream` | passed through, no dall-e; at most three `partial_images` | 400 |
 
 mod ark;
 mod model;
@@ -27,7 +27,7 @@ mod tests;
 use crate::base::error::Error;
 use crate::domain::usage::Usage;
 use crate::http::call::Call;
-use crate::provider::traits::{Exchange, Target};
+use crate::provider::traits::{Exchange, MadeAs, Target};
 
 use super::dialect::Dialect;
 
@@ -42,7 +42,7 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
 }
 
 /// What an answer that passes through is counted to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     /// Pictures that were asked for, and that have come.
     pub(super) asked: u64,
@@ -50,6 +50,8 @@ pub(super) struct Counts {
     pub(super) tokens: Usage,
     /// Whether the model's price goes by tokens. Where it does not, they count nowhere, as they were not held either.
     pub(super) by_token: bool,
+    /// What was made, as far as it was changed on the way there or the answer tells it.
+    pub(super) made_as: MadeAs,
 }
 
 impl Counts {

@@ -12,12 +12,14 @@ pub(super) struct Model {
     pub(super) max_prompt: usize,
     pub(super) max_n: u64,
     sizes: Sizes,
-    /// From the least to the best.
-    qualities: &'static [&'static str],
+    /// From the least to the best; where the model knows no `auto`, the first is what it makes unasked.
+    pub(super) qualities: &'static [&'static str],
     /// The soft options that it has, beside `quality`.
     pub(super) options: &'static [&'static str],
     /// Whether it knows `response_format`; the others give base64.
     pub(super) has_form: bool,
+    /// Whether it works from pictures.
+    pub(super) edits: bool,
 }
 
 #[derive(Debug)]
@@ -38,6 +40,7 @@ const GPT: Model = Model {
     qualities: &["low", "medium", "high"],
     options: GPT_OPTIONS,
     has_form: false,
+    edits: true,
 };
 
 /// Longer prefixes stand before the shorter ones that they extend.
@@ -53,6 +56,7 @@ const MODELS: &[Model] = &[
         qualities: &["standard", "hd"],
         options: &["style", "user"],
         has_form: true,
+        edits: false,
     },
     Model {
         prefix: "dall-e-2",
@@ -62,6 +66,7 @@ const MODELS: &[Model] = &[
         qualities: &["standard"],
         options: &["user"],
         has_form: true,
+        edits: true,
     },
 ];
 

@@ -1,6 +1,5 @@
 //! An answer in OpenAI's shape, read where it cannot pass through.
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -12,6 +11,7 @@ use crate::provider::openai::fault;
 use crate::provider::openai::usage::{self, Reported};
 use crate::wire::images::Made;
 use crate::wire::lenient::Lenient;
+use crate::wire::outline::Outline;
 use crate::wire::vendor_error::is_truthy;
 
 #[derive(Deserialize)]
@@ -38,8 +38,8 @@ struct Picture<'a> {
 }
 
 /// Reads an answer. A picture that failed stands among the others, with its error.
-pub(super) fn read(body: &Bytes) -> Result<Taken, Error> {
-    let answer: Answer<'_> = serde_json::from_slice(body).map_err(|e| {
+pub(super) fn read(outline: &Outline) -> Result<Taken, Error> {
+    let answer: Answer<'_> = serde_json::from_slice(outline.rest()).map_err(|e| {
         Error::provider(Code::ProviderError, "The vendor's answer cannot be read.").cause(e.to_string())
     })?;
     if is_truthy(&answer.error) {
@@ -48,10 +48,9 @@ pub(super) fn read(body: &Bytes) -> Result<Taken, Error> {
     let media_type = format!("image/{}", answer.output_format.as_deref().unwrap_or("png"));
     let (mut taken, mut failed) = (Taken { is_answer: true, ..Taken::default() }, None);
     for picture in answer.data.unwrap_or_default() {
-        let text = |raw: &RawValue| raw.get().starts_with('"').then(|| body.slice_ref(raw.get().as_bytes()));
-        if let Some(text) = picture.b64_json.and_then(text) {
+        if let Some(text) = picture.b64_json.and_then(|raw| outline.text(raw)) {
             taken.made.push(Made::Base64 { media_type: media_type.clone(), text });
-        } else if let Some(url) = picture.url.and_then(text) {
+        } else if let Some(url) = picture.url.and_then(|raw| outline.text(raw)) {
             taken.made.push(Made::Url(url));
         } else if is_truthy(&picture.error) {
             let error = failure(picture.error);

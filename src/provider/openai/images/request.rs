@@ -12,14 +12,17 @@ use crate::provider::openai::billing::Billing;
 use crate::provider::openai::dialect::Dialect;
 use crate::provider::openai::request::{Edits, post};
 use crate::provider::openai::{Answer, Written, voice};
-use crate::provider::traits::{Exchange, Target};
+use crate::provider::traits::{Exchange, MadeAs, Target};
 use crate::wire::images::{Form, ImageRequest, SOFT, left_out, write_warnings};
-use crate::wire::openai_request::unsupported;
+use crate::wire::openai_request::{invalid, missing, unsupported};
 use crate::wire::splice::splice;
 
 use super::Counts;
 use super::model::Model;
 use super::read::read;
+
+/// Pictures on the way to the whole one; each costs tokens, which the hold counts.
+const MAX_PARTIAL: i64 = 3;
 
 /// What becomes of fields of the request.
 #[derive(Default)]
@@ -29,6 +32,7 @@ struct Changes {
     replaced: Vec<(&'static str, String)>,
     warnings: Vec<String>,
     dropped: Vec<&'static str>,
+    made_as: MadeAs,
 }
 
 pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<Exchange, Error> {
@@ -52,7 +56,8 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
             request: sent,
             calls: 1,
             form: request.form,
-            size: None,
+            size: changes.made_as.size,
+            quality: changes.made_as.quality,
             warnings: changes.warnings,
             dropped: changes.dropped,
             hosts: &[],
@@ -76,7 +81,7 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
         shows_usage: true,
         billing: Billing::of(call, target),
         sound: "",
-        images: Some((Counts::of(call, target), first.into())),
+        images: Some((Counts { made_as: changes.made_as, ..Counts::of(call, target) }, first.into())),
         form: None,
     };
     Ok(Exchange { request: Some(sent), decoder: Box::new(decoder), dropped })
@@ -88,6 +93,17 @@ fn changes(model: &Model, request: &ImageRequest<'_>, call: &Call, target: &Targ
     request.n_at_most(model.max_n)?;
     if call.endpoint() == Endpoint::ImageGenerations && !request.pictures.is_empty() {
         return Err(unsupported("image", "POST /v1/images/edits works from pictures on this model"));
+    }
+    if call.endpoint() == Endpoint::ImageEdits {
+        if !model.edits {
+            return Err(unsupported("model", "it makes pictures from text alone; gpt-image models edit"));
+        }
+        if request.pictures.is_empty() {
+            return Err(missing("image"));
+        }
+    }
+    if request.partial_pictures.is_some_and(|partial| !(0..=MAX_PARTIAL).contains(&partial)) {
+        return Err(invalid("partial_images", format_args!("this model gives 0 to {MAX_PARTIAL} of them")));
     }
     if call.streams() && model.has_form {
         return Err(unsupported("stream", "this model's pictures come in one answer"));
@@ -102,16 +118,20 @@ fn changes(model: &Model, request: &ImageRequest<'_>, call: &Call, target: &Targ
         changes.cut.push("response_format");
     }
     if let Some(quality) = model.quality(request, target.terms.options, &mut changes.warnings)? {
+        changes.made_as.quality = Some(quality.to_owned());
         changes.replaced.push(("quality", quality.to_owned()));
     }
     if request.quality.is_none() && model.has_form {
         changes.cut.push("quality");
+        changes.made_as.quality = Some(model.qualities[0].to_owned());
     }
     if request.size.is_none() && model.has_form {
         changes.cut.push("size");
+        changes.made_as.size = Some("1024x1024".to_owned());
     }
     if let Some((wanted, size)) = request.size.map(|wanted| (wanted, model.size(wanted))).filter(|(w, s)| w != s) {
         changes.warnings.push(format!("\"size\" {wanted} was made as {size}, the nearest that this model has."));
+        changes.made_as.size = Some(size.to_string());
         changes.replaced.push(("size", size.to_string()));
     }
     Ok(changes)

@@ -121,6 +121,7 @@ impl Stream {
             self.counts.tokens = self.counts.tokens.plus(&usage::read_images(&data.usage).unwrap_or_default());
             out.deliver(self.counts.usage());
             out.report(self.counts.usage());
+            out.made_as(self.counts.made_as.clone());
             if self.counts.pictures >= self.counts.asked {
                 out.complete();
             }
