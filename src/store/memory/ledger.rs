@@ -19,7 +19,7 @@ use super::rollup::{DAY, Line, Report, Rollup, Sum, day_of, is, owner_passes};
 
 /// Keeps usage records in this process, and forgets them with it.
 ///
-/// The newest records are kept one by one, by default 100,000 of them. Those that fall out stay in the sums: usage and
+/// The newest records are kept one by one, by default 20,000 of them. Those that fall out stay in the sums: usage and
 /// posted amounts of whole UTC days are exact whatever the bound, and with them months and totals. Only what looks
 /// closer than a day (a report that starts at noon, the refill of a rate) needs the records themselves.
 ///
@@ -51,7 +51,7 @@ struct State {
 impl MemoryLedger {
     /// An empty ledger.
     pub fn new() -> Self {
-        Self { state: Mutex::default(), keep: 100_000 }
+        Self { state: Mutex::default(), keep: 20_000 }
     }
 
     /// Keeps so many records one by one.
