@@ -74,11 +74,16 @@ fn random_digits() -> [u8; DIGITS] {
 /// A new id: `prefix` and 22 random base62 digits, some 130 bits. For naming things; no secret.
 pub fn new_id<T: for<'a> From<&'a str>>(prefix: &str) -> T {
     const LONGEST: usize = 32;
+    let digits = random_digits();
     let mut id = [0; LONGEST];
     let length = prefix.len() + DIGITS;
-    id[..prefix.len()].copy_from_slice(prefix.as_bytes());
-    id[prefix.len()..length].copy_from_slice(&random_digits());
-    T::from(std::str::from_utf8(&id[..length]).unwrap_or_default())
+    let Some(room) = id.get_mut(..length) else {
+        return T::from(&format!("{prefix}{}", digits.map(char::from).iter().collect::<String>()));
+    };
+    let (head, tail) = room.split_at_mut(prefix.len());
+    head.copy_from_slice(prefix.as_bytes());
+    tail.copy_from_slice(&digits);
+    T::from(std::str::from_utf8(room).unwrap_or_default())
 }
 
 /// The id that a request is known by: in `x-request-id`, in errors, in records.
@@ -142,6 +147,7 @@ mod tests {
     fn no_id_comes_twice() {
         let ids: std::collections::HashSet<String> = (0..1_000).map(|_| new_id("x_")).collect();
         assert_eq!(ids.len(), 1_000);
+        assert_eq!(new_id::<String>("a prefix of some length_").len(), 24 + DIGITS);
         assert!(ids.iter().all(|id| id.len() == 2 + DIGITS && id.strip_prefix("x_").is_some_and(is_base62)));
     }
 

@@ -40,6 +40,7 @@ mod price;
 mod providers;
 mod section;
 mod server;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -48,11 +49,11 @@ mod webhooks;
 use crate::domain::key::KeyRecord;
 use crate::domain::limit::Limit;
 
-pub use assemble::Stores;
 pub use error::ConfigError;
 pub use models::ModelConfig;
 pub use providers::ProviderConfig;
 pub use server::{AdminConfig, DeliveryConfig, GatewayConfig, JobsConfig, OnDisconnect, StorageConfig, StorageUrl};
+pub use stores::Stores;
 pub use webhooks::WebhookConfig;
 
 use section::Section;

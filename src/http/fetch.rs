@@ -59,7 +59,7 @@ impl ContentHosts {
         if authority.as_str().contains('@') {
             return Err(refused("it names a user"));
         }
-        let private = self.is_named(authority, url.scheme_str());
+        let private = is_named(&url, &self.named);
         if !private {
             self.admit(authority, url.scheme_str())?;
         }
@@ -68,15 +68,6 @@ impl ContentHosts {
         *request.uri_mut() = url;
         request.extensions_mut().insert(fetch);
         Ok(request)
-    }
-
-    fn is_named(&self, authority: &Authority, scheme: Option<&str>) -> bool {
-        let host = authority.host().to_ascii_lowercase();
-        let port = authority.port_u16().unwrap_or(if scheme == Some("http") { 80 } else { 443 });
-        let with_port = format!("{host}:{port}");
-        let default = (port == 443 && scheme == Some("https")) || (port == 80 && scheme == Some("http"));
-        matches!(scheme, Some("http" | "https"))
-            && self.named.iter().any(|named| *named == with_port || (*named == host && default))
     }
 
     /// Whether one of the vendor's own hosts may be asked. They are all on the public internet and speak https.
@@ -121,6 +112,17 @@ impl Fetch {
     }
 }
 
+/// Whether the operator `named` the host of a URL, or that host with its port. A host alone stands for any port.
+pub(crate) fn is_named(url: &Uri, named: &[String]) -> bool {
+    let (Some(authority), Some(scheme @ ("http" | "https"))) = (url.authority(), url.scheme_str()) else {
+        return false;
+    };
+    let host = authority.host().to_ascii_lowercase();
+    let port = authority.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
+    let with_port = format!("{host}:{port}");
+    named.iter().any(|named| *named == with_port || *named == host)
+}
+
 /// The address that a URL's host is, where it is no name.
 pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
@@ -149,6 +151,7 @@ mod tests {
             "http://127.0.0.1:9000/x",
             "https://inner.test/",
             "http://inner.test/",
+            "http://inner.test:8080/",
             "http://[::1]/x",
         ] {
             let request = listed.get(good).expect(good);
@@ -167,7 +170,6 @@ mod tests {
             "https://169.254.169.254/latest/meta-data",
             "https://[::1]/",
             "https://8.8.8.8/",
-            "http://inner.test:8080/",
             "ftp://inner.test/",
             "/x",
             "",

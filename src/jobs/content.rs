@@ -14,6 +14,7 @@ use crate::base::error::{Code, Error};
 use crate::domain::job::{Job, JobState};
 use crate::http::body::CallBody;
 use crate::http::dial::{PublicOnly, refusal};
+use crate::http::fetch::is_named;
 use crate::http::vendor::{AnyBody, transport_failure};
 use crate::provider::traits::Target;
 use crate::provider::video::{Content, Link, VideoProvider};
@@ -119,7 +120,7 @@ fn request(
     codec: &dyn VideoProvider,
     asked: &HeaderMap,
 ) -> Result<Request<CallBody>, Error> {
-    let is_listed = listed(&link.url, &target.content_hosts);
+    let is_listed = is_named(&link.url, &target.content_hosts);
     let is_own = || codec.content_hosts().iter().any(|pattern| matches(pattern, link.url.host().unwrap_or_default()));
     if !(is_listed || is_own()) || refusal(&link.url, is_listed).is_some() {
         return Err(not_allowed());
@@ -140,14 +141,6 @@ fn request(
         request.extensions_mut().insert(PublicOnly);
     }
     Ok(request)
-}
-
-/// Whether the operator has named this host, or this host and port. A host alone stands for any port.
-fn listed(url: &Uri, hosts: &[String]) -> bool {
-    let Some(authority) = url.authority() else { return false };
-    hosts
-        .iter()
-        .any(|host| host.eq_ignore_ascii_case(authority.as_str()) || host.eq_ignore_ascii_case(authority.host()))
 }
 
 /// `*.example.com` is all below it.
@@ -249,8 +242,8 @@ mod tests {
         assert!(!matches("*.volces.com", "volces.com") && !matches("*.volces.com", "evilvolces.com"));
         assert!(matches("x.example", "x.example") && !matches("x.example", "y.x.example"));
         let url: Uri = "http://127.0.0.1:9000/v.mp4".parse().unwrap();
-        assert!(listed(&url, &["127.0.0.1:9000".into()]) && listed(&url, &["127.0.0.1".into()]));
-        assert!(!listed(&url, &["127.0.0.1:9001".into()]));
+        assert!(is_named(&url, &["127.0.0.1:9000".into()]) && is_named(&url, &["127.0.0.1".into()]));
+        assert!(!is_named(&url, &["127.0.0.1:9001".into()]));
     }
 
     #[test]
