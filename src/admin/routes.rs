@@ -38,7 +38,17 @@ pub(super) enum AdminAction {
 impl AdminAction {
     /// Whether its handler reads the query string.
     pub(super) fn takes_query(self) -> bool {
-        !matches!(self, Self::CreateKey | Self::GetKey | Self::RevokeKey | Self::RotateKey | Self::PutLimits)
+        !matches!(
+            self,
+            Self::CreateKey
+                | Self::GetKey
+                | Self::RevokeKey
+                | Self::RotateKey
+                | Self::PutLimits
+                | Self::CreateWebhook
+                | Self::DeleteWebhook
+                | Self::Redeliver
+        )
     }
 }
 

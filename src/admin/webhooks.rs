@@ -9,6 +9,7 @@ use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::name::Name;
 use crate::domain::webhook::{Endpoint, EventKind};
 use crate::http::dial::refusal;
+use crate::store::tables::PageOf;
 use crate::wire::standard_webhooks::mint_secret;
 
 use super::answer::{Answer, list_failed, store_failed};
@@ -19,11 +20,20 @@ use super::routes::not_found;
 use super::service::Admin;
 
 pub(super) async fn list(admin: &Admin, query: Option<&str>) -> Result<Answer, Error> {
-    Query::parse(query, &[])?;
-    let all = admin.stores.endpoints.all().await.map_err(failed)?;
-    let data: Vec<_> = all.iter().rev().map(|(endpoint, _)| Value::Object(shown(endpoint))).collect();
-    // There are few of them: always one page.
-    Ok(Answer::ok(json!({ "data": data, "has_more": false, "next": null })))
+    let page = Query::parse(query, &[&PAGE])?.page()?;
+    let mut all: Vec<_> =
+        admin.stores.endpoints.all().await.map_err(failed)?.into_iter().map(|(e, _)| e).rev().collect();
+    if let Some(after) = page.after {
+        let at = all.iter().position(|endpoint| *endpoint.id == *after).ok_or_else(|| {
+            let message = "must be `next` of the page before; that webhook may have been deleted: start anew.";
+            Error::new(Code::InvalidParameter, format!("The query parameter \"after\" {message}")).param("after")
+        })?;
+        all.drain(..=at);
+    }
+    let has_more = all.len() > page.limit;
+    all.truncate(page.limit);
+    let next = all.last().filter(|_| has_more).map(|endpoint| endpoint.id.to_string());
+    Ok(Answer::ok(render::page(PageOf { items: all, next }, |endpoint| Value::Object(shown(&endpoint)))))
 }
 
 pub(super) async fn create(admin: &Admin, body: &[u8]) -> Result<Answer, Error> {

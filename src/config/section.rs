@@ -140,7 +140,8 @@ impl<'a> Section<'a> {
 
     fn read<T>(&self, path: &str, value: Value, what: &str, read: impl Fn(&str) -> Option<T>) -> Result<T> {
         let text = self.resolve(path, value)?;
-        read(&text.value).ok_or_else(|| ConfigError::new(path, format!("{:?} is not {what}", text.shown)))
+        read(&text.value)
+            .ok_or_else(|| ConfigError::new(path, format!("{:?} is not {what}", without_user(&text.shown))))
     }
 
     pub(super) fn string(&mut self, key: &str) -> Result<Option<String>> {
@@ -264,6 +265,13 @@ fn as_duration(path: &str, seconds: u64) -> Result<Duration> {
         return Err(ConfigError::new(path, format!("{seconds} seconds are more than ten years")));
     }
     Ok(Duration::from_secs(seconds))
+}
+
+/// A text without what may be a password in it: all that stands before an `@`.
+fn without_user(text: &str) -> String {
+    let Some((user, rest)) = text.rsplit_once('@') else { return text.to_owned() };
+    let scheme = user.find("://").map_or("", |end| &user[..end + "://".len()]);
+    format!("{scheme}…@{rest}")
 }
 
 fn type_name(value: &Value) -> &'static str {

@@ -26,6 +26,28 @@ fn an_endpoint_shows_its_secret_once_and_its_deletion_shows_its_last_state() {
 }
 
 #[test]
+fn endpoints_are_listed_in_pages_newest_first() {
+    let world = World::new();
+    let make = |path: &str| {
+        let asked = json!({ "workspace": "acme", "url": format!("https://example.com/{path}") });
+        text(&world.ask("POST", "/webhooks", asked).1["id"]).to_owned()
+    };
+    let made = ["a", "b", "c"].map(make);
+    let (_, first) = world.get("/webhooks?limit=2");
+    let ids = |page: &serde_json::Value| -> Vec<String> {
+        page["data"].as_array().unwrap().iter().map(|endpoint| text(&endpoint["id"]).to_owned()).collect()
+    };
+    assert_eq!((ids(&first), &first["has_more"]), (vec![made[2].clone(), made[1].clone()], &json!(true)));
+    let (_, last) = world.get(&format!("/webhooks?limit=2&after={}", text(&first["next"])));
+    assert_eq!((ids(&last), &last["next"]), (vec![made[0].clone()], &json!(null)));
+    assert_eq!(world.get("/webhooks?after=nothing").0, 400);
+    let asked = json!({ "workspace": "acme", "url": "https://example.com/d" });
+    assert_eq!(world.ask("POST", "/webhooks?x=1", asked).0, 400);
+    assert_eq!(world.ask("DELETE", &format!("/webhooks/{}?x=1", made[0]), json!(null)).0, 400);
+    assert_eq!(ids(&world.get("/webhooks").1).len(), 3);
+}
+
+#[test]
 fn a_url_into_a_private_network_is_refused_unless_that_is_allowed() {
     let world = World::new();
     let addresses = [

@@ -49,11 +49,12 @@ fn what_is_wrong_with_a_provider_or_a_model_is_told_in_one_line() {
         ("providers.p = { kind = 'openai', token = 'x' }", "providers.p.token: is no key"),
         ("providers.p = { kind = 'openai', secret_key = 'x' }", "providers.p.secret_key: is for the kind kling alone"),
         ("providers.p = { kind = 'kling', access_key = 'x' }", "providers.p.secret_key: is missing"),
-        ("providers.p = { kind = 'echo', base_url = 'http://u:p@h' }", "providers.p.base_url: "),
+        ("providers.p = { kind = 'echo', base_url = 'http://u:p@h' }", "providers.p.base_url: \"http://…@h\" is not"),
         (
             "providers.p = { kind = 'echo', content_hosts = ['https://x'] }",
             "providers.p.content_hosts[0]: \"https://x\"",
         ),
+        ("providers.p = { kind = 'echo', content_hosts = ['u:p@h'] }", "providers.p.content_hosts[0]: \"…@h\" is not"),
         ("providers.p = { kind = 'echo', timeout_seconds = 0 }", "providers.p.timeout_seconds: 0 is less than 1"),
         ("models.m = { provider = 'nobody' }", "models.m.provider: \"nobody\" is not a provider of this file"),
         ("models.'a/b:c' = {}", "models.\"a/b:c\".provider: is missing"),

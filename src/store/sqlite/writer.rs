@@ -19,6 +19,9 @@ use super::promise::{Promise, promise};
 /// Where so many jobs wait, no row is taken but of what a vendor may have billed.
 const BOUND: usize = 100_000;
 const RETRY: Duration = Duration::from_millis(250);
+/// A transaction with so many jobs was one of a busy time: the next waits for more to share its commit.
+const BUSY: u64 = 4;
+const LINGER: Duration = Duration::from_micros(500);
 
 /// Tells whoever waits for a job how its transaction went.
 type Done = Box<dyn FnOnce(StoreResult<()>) + Send>;
@@ -174,9 +177,11 @@ fn in_savepoint<T>(transaction: &Transaction<'_>, work: impl FnOnce(&Connection)
 /// The writer's life: take all that waits, write it in one transaction, tell everyone.
 fn run(mut connection: Connection, shared: &Shared) {
     let mut retained: Vec<Job> = Vec::new();
+    let mut is_busy = false;
     loop {
-        let (jobs, closed) = take(shared, !retained.is_empty());
+        let (jobs, closed) = take(shared, !retained.is_empty(), is_busy);
         let new = jobs.len() as u64;
+        is_busy = new >= BUSY;
         let was_failing = !retained.is_empty();
         retained.extend(jobs);
         let written = write(&mut connection, std::mem::take(&mut retained), &mut retained);
@@ -200,8 +205,8 @@ fn run(mut connection: Connection, shared: &Shared) {
     }
 }
 
-/// Waits for jobs; while rows are retained, until their next try.
-fn take(shared: &Shared, retained: bool) -> (Vec<Job>, bool) {
+/// Waits for jobs, and in a busy time for more of them; while rows are retained, until their next try.
+fn take(shared: &Shared, retained: bool, is_busy: bool) -> (Vec<Job>, bool) {
     let mut queue = shared.lock();
     if retained {
         let retry = shared.wake.wait_timeout_while(queue, RETRY, |queue| !queue.closed);
@@ -209,6 +214,12 @@ fn take(shared: &Shared, retained: bool) -> (Vec<Job>, bool) {
     } else {
         let jobs = shared.wake.wait_while(queue, |queue| queue.jobs.is_empty() && !queue.closed);
         queue = jobs.unwrap_or_else(PoisonError::into_inner);
+        if is_busy && !queue.closed {
+            // Nobody is woken for the jobs that come meanwhile.
+            drop(queue);
+            thread::sleep(LINGER);
+            queue = shared.lock();
+        }
     }
     (std::mem::take(&mut queue.jobs), queue.closed)
 }
