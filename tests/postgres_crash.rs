@@ -10,10 +10,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use databases::database;
-use kancy::store::contract::{ledger::NOON, ledger::record, quota::caller};
+use kancy::store::contract::{jobs::sample, ledger::NOON, ledger::record, quota::caller};
+use kancy::store::jobs::JobStore;
+use kancy::store::ledger::RecordFilter;
 use kancy::store::postgres::{PostgresOptions, PostgresStore};
 use kancy::store::quota::{Decision, Reservation};
-use kancy::{Amounts, Limit, LimitKey, Measure, Money, Per, QuotaStore, Timestamp, Usage, UsageRecord, UsageSink};
+use kancy::{
+    Amounts, Job, Limit, LimitKey, Measure, Money, Outcome, Page, Per, QuotaStore, Timestamp, Usage, UsageRecord,
+    UsageSink, UsageStore,
+};
 use servers::postgres;
 
 const HELD: u64 = 30;
@@ -77,6 +82,42 @@ fn crash(url: String, limits: Vec<Arc<Limit>>) {
     })
     .join()
     .unwrap();
+}
+
+/// Where rows are not durable, one may be lost of a job that is settled.
+#[tokio::test]
+async fn a_row_that_no_job_will_complete_any_more_is_posted_at_its_hold() {
+    let Some(server) = postgres() else { return };
+    let url = database(&server).await;
+    let gone = url.clone();
+    let dying = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let store = store(&gone).await;
+            for (id, due_at) in [("settled", None), ("open", Some(NOON))] {
+                let row = UsageRecord { outcome: None, held: Some(held()), cost: Money::ZERO, ..record(id, NOON) };
+                store.open(&row).await.unwrap();
+                let row = Some(Box::new(row.into()));
+                JobStore::put(&store, Job { record: row, due_at, ..sample("acme") }).await.unwrap();
+            }
+            std::mem::forget(store);
+        });
+        runtime.shutdown_background();
+    });
+    dying.join().unwrap();
+    let survivor = store(&url).await;
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let page = Page { after: None, limit: 9 };
+        let rows = survivor.records(RecordFilter::default(), page).await.unwrap().items;
+        let ends = ["settled", "open"].map(|id| rows.iter().find(|row| &*row.id == id).unwrap());
+        if ends[0].outcome == Some(Outcome::UnknownAfterCrash) {
+            assert_eq!((ends[0].cost, ends[1].outcome), (Money::from_nanos(HELD), None));
+            return;
+        }
+        assert!(Instant::now() < end, "it is not posted: {rows:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

@@ -60,8 +60,8 @@ impl VideoJobs {
         })
     }
 
-    async fn store_and_make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
-        match self.put(&making.job).await? {
+    async fn store_and_make(&self, mut making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
+        match self.put(&mut making.job).await? {
             None => self.begin(making, request).await,
             Some(known) => {
                 making.meter.complete();
@@ -89,7 +89,6 @@ impl VideoJobs {
         job.metadata = asked.metadata.clone().map(Box::new);
         job.webhook_url = webhook_url;
         job.deadline = now.plus(self.0.rules.deadline);
-        job.due_at = Some(now.plus(MAKING));
         job.price = self.shared_price(&job.model, &call.terms().unwrap_or(&target.terms).price);
         let callback = self.0.rules.public_base_url.as_ref().map(|base| {
             let token = unguessable("");
@@ -135,8 +134,10 @@ impl VideoJobs {
     }
 
     /// Stores the job; or gives the one that its idempotency key has made, when that is there.
-    async fn put(&self, job: &Job) -> Result<Option<Job>, Error> {
+    async fn put(&self, job: &mut Job) -> Result<Option<Job>, Error> {
         loop {
+            // Anew after each wait for a twin: a driver must not take it for one whose making was cut.
+            job.due_at = Some(self.now().plus(MAKING));
             let known = match self.0.store.put(job.clone()).await.map_err(|error| store_failed(&error))? {
                 Put::New => return Ok(None),
                 Put::Known(known) => known,

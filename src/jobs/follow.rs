@@ -193,6 +193,7 @@ impl VideoJobs {
         let Some(handle) = job.handle.clone() else {
             return Err(not_cancellable("This job is still being made: cancel it in a moment."));
         };
+        self.keep_open(std::slice::from_ref(&job)).await;
         if matches!(codec.cancel(&handle, &target, self.now())?, Cancel::Ask(_)) {
             // Some vendors delete what has ended, and call that a success: it must be paid for all the same.
             let seen = self.poll(&job, &handle, &target, &*codec).await;
@@ -231,6 +232,7 @@ impl VideoJobs {
         }
         let leased = self.0.store.claim(&job.id, now, now.plus(LEASE)).await;
         if let Some(leased) = leased.map_err(|e| store_failed(&e))? {
+            self.keep_open(std::slice::from_ref(&leased)).await;
             self.follow(leased).await.map_err(|e| store_failed(&e))?;
         }
         let stored = self.0.store.get(&job.id).await.map_err(|e| store_failed(&e))?;

@@ -1,6 +1,7 @@
 //! From the stored job to the vendor's answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 
@@ -16,9 +17,14 @@ use crate::http::meter::{Booked, Meter, Routed};
 use crate::http::vendor::{never_sent, transport_failure};
 use crate::provider::traits::Target;
 use crate::provider::video::{NewVideo, VideoProvider};
+use crate::store::error::StoreResult;
 
 use super::settle::job_error;
 use super::{CREATE, VideoJobs, store_failed};
+
+/// The pauses after which the store is told again what was made. Even after a slow create they end before the job is taken
+/// for one whose making was cut.
+const AGAIN: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Everything that making one job takes.
 pub(super) struct Making {
@@ -131,12 +137,24 @@ impl VideoJobs {
         job.handle = Some(handle);
         job.record = meter.running().map(|record| Box::new(record.into()));
         job.due_at = Some(self.now().plus(self.pace(&job, &*codec)));
-        match self.0.store.replace(job.clone(), Vec::new()).await {
+        match self.replace_surely(&job).await {
             Ok(Some(stored)) => Ok(stored),
-            // Somebody ended it meanwhile; what is stored counts.
+            // Somebody ended it meanwhile, or an attempt that seemed to fail came through; what is stored counts.
             Ok(None) => self.0.store.get(&job.id).await.ok().flatten().ok_or_else(gone),
             Err(error) => Err(store_failed(&error)),
         }
+    }
+
+    /// Only here is the vendor's name of the job known: lost, the video is billed and nobody finds it.
+    async fn replace_surely(&self, job: &Job) -> StoreResult<Option<Job>> {
+        for pause in AGAIN {
+            match self.0.store.replace(job.clone(), Vec::new()).await {
+                Err(error) => log::store_failed("a video job that was made waits to be stored", &error),
+                stored => return stored,
+            }
+            self.0.host.sleep(pause).await;
+        }
+        self.0.store.replace(job.clone(), Vec::new()).await
     }
 
     /// Nothing was made, at the vendor's word or ours: the request ends, and its job is taken back. In this order, so that

@@ -23,8 +23,8 @@
 //! The job is stored, and its hold journaled, before the vendor is called; the vendor is called once, in a task that
 //! goes on when the caller leaves. A create whose answer was lost is never repeated: the job ends as unknown, unless the
 //! vendor can be asked for it by our own id. Whoever sees the end first (a caller's read, a callback, any instance's
-//! driver) ends the job by compare-and-set; the webhook rows go with that change; then the record is completed and the
-//! hold settled. Until that is noted the job stays due, so that a crash in between is made good by the next who looks.
+//! driver) ends the job by compare-and-set; the webhook rows go with that change; then the hold is settled and the
+//! record completed. Until that is noted the job stays due, so that a crash in between is made good by the next who looks.
 //!
 //! Where a vendor tells of many jobs at once ([`Batch`](crate::provider::video::Batch)), the driver asks so.
 //!

@@ -41,7 +41,8 @@ impl VideoJobs {
         }
     }
 
-    /// Keeps what open jobs hold. A store that fails is asked again when they are looked at next.
+    /// Keeps what open jobs hold, before they are looked at: a store that has forgotten a hold would post nothing at its end.
+    /// One that fails is asked again when they are looked at next.
     pub(super) async fn keep_open(&self, jobs: &[Job]) {
         if let Err(error) = self.keep(jobs).await {
             log::store_failed("the holds of video jobs are not kept", &error);

@@ -143,8 +143,14 @@ impl VideoJobs {
         if !job.settled {
             job = self.settle(job).await.map_err(|error| store_failed(&error))?;
         }
-        // Already removed by a twin of this request: it is gone all the same.
-        self.0.store.remove(&job.id, job.version).await.map_err(|error| store_failed(&error))?;
+        // Where somebody else has settled it meanwhile, it has another version; where a twin of this request has removed it,
+        // it is gone all the same.
+        while !self.0.store.remove(&job.id, job.version).await.map_err(|error| store_failed(&error))? {
+            match self.0.store.get(&job.id).await.map_err(|error| store_failed(&error))? {
+                Some(stored) => job = stored,
+                None => break,
+            }
+        }
         let object = if shape == Shape::OpenAi { "video.deleted" } else { "video.generation.deleted" };
         Ok(body::json(StatusCode::OK, &json!({ "id": &*job.id, "object": object, "deleted": true })))
     }

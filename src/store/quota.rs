@@ -124,9 +124,9 @@ pub trait QuotaStore: fmt::Debug + Send + Sync + 'static {
     /// grant of a reservation that is to last is a [lasting](Grant::lasting) one.
     fn reserve(&self, reservation: Reservation) -> StoreFuture<StoreResult<Decision>>;
 
-    /// Keeps lasting holds open for `lease` from now, whichever instance has placed them; a store that shares its counters
-    /// posts one that is not kept any more at its amounts, and voids one that never was within [`UNKEPT`]. Where the store has forgotten one, it is placed again, whether
-    /// it fits or not. One that is settled stays so.
+    /// Keeps lasting holds open for `lease` from now, whichever instance has placed them. A store that shares its counters
+    /// posts one that is not kept any more at its amounts, and voids one that never was within [`UNKEPT`]. Where the store
+    /// has forgotten one, it is placed again, whether it fits or not. One that is settled stays so.
     fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>>;
 
     /// Ends a lasting hold as [`Ticket::settle`](super::grant::Ticket::settle) does, whichever instance has placed it;

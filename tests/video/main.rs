@@ -5,6 +5,7 @@ mod crash;
 mod life;
 mod money;
 mod readings;
+mod trouble;
 mod vendors;
 mod webhooks;
 mod wire;

@@ -160,7 +160,13 @@ pub async fn an_idempotency_key_has_one_job(jobs: &dyn JobStore) {
     put(jobs, &other_key).await;
     let next_day = Job { created_at: NOW.plus(Duration::from_secs(86_400)), ..twin };
     put(jobs, &next_day).await;
-    for id in [&first.id, &other_key.id, &next_day.id] {
+    clear(jobs, &first.id).await;
+    let again = Job { id: new_id("vidgen_"), ..next_day.clone() };
+    match jobs.put(again).await.expect("it is answered") {
+        Put::Known(known) => assert_eq!(known.id, next_day.id, "the first job's end takes no other's key"),
+        other => panic!("the next day's job was expected, not {other:?}"),
+    }
+    for id in [&other_key.id, &next_day.id] {
         clear(jobs, id).await;
     }
 }

@@ -215,8 +215,11 @@ impl State {
     }
 
     fn forget_key(&mut self, job: &Job) {
-        if let Some(used) = &job.idempotency {
-            self.idempotency.remove(&(Arc::clone(&job.key_id), Arc::clone(&used.key)));
+        let Some(used) = &job.idempotency else { return };
+        let key = (Arc::clone(&job.key_id), Arc::clone(&used.key));
+        // Its day over, another job may have the key.
+        if self.idempotency.get(&key) == Some(&job.id) {
+            self.idempotency.remove(&key);
         }
     }
 

@@ -20,8 +20,8 @@ const TOUCHED: usize = 10_000;
 /// Orphans that are taken in at a time.
 const ORPHANS: i64 = 1_000;
 
-/// Posts what the dead had running at what they held, but for the rows that jobs complete. Rows that another instance is
-/// at are left to it.
+/// Posts what the dead had running at what they held, but for the rows that jobs have yet to complete (one that is settled
+/// will not: its row was lost where rows are not durable). Rows that another instance is at are left to it.
 const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_crash', estimated = true, status = NULL, \
      input_tokens = coalesce((held ->> 'input_tokens')::bigint, 0), \
      output_tokens = coalesce((held ->> 'output_tokens')::bigint, 0), \
@@ -32,7 +32,7 @@ const POST_RUNNING: &str = "UPDATE kancy_ledger SET outcome = 'unknown_after_cra
      cost = coalesce(((held ->> 'spend')::numeric * 1000000000)::bigint, 0), held = NULL \
      WHERE id IN (SELECT id FROM kancy_ledger WHERE outcome IS NULL \
          AND instance NOT IN (SELECT id FROM kancy_instances WHERE seen > now() - $1::float8 * interval '1 second') \
-         AND NOT EXISTS (SELECT FROM kancy_jobs WHERE record_id = kancy_ledger.id) \
+         AND NOT EXISTS (SELECT FROM kancy_jobs WHERE record_id = kancy_ledger.id AND due_at IS NOT NULL) \
          ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) \
      RETURNING workspace";
 
@@ -99,16 +99,23 @@ pub(super) async fn run(shared: Arc<Shared>, quota: Arc<QuotaQueue>, touches: Ar
         let taken_in = patient(async {
             beat(&shared).await?;
             touches.write(&shared).await?;
-            take_in(&shared, &quota, stale_after).await
+            take_in(&shared, &quota, stale_after, &mut corrected).await
         });
-        corrected = taken_in.await.unwrap_or_default();
+        drop(taken_in.await);
     }
 }
 
-/// Takes in what the dead left. Returns the workspaces whose records were ended in their stead.
-async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> StoreResult<Vec<String>> {
+/// Takes in what the dead left. The workspaces whose records were ended in their stead are `corrected`, whatever fails
+/// after that.
+async fn take_in(
+    shared: &Shared,
+    quota: &QuotaQueue,
+    stale_after: Duration,
+    corrected: &mut Vec<String>,
+) -> StoreResult<()> {
     let stale = stale_after.as_secs_f64();
     let posted = shared.query(POST_RUNNING, &[&stale, &ORPHANS]).await?;
+    corrected.extend(posted.iter().map(|row| row.get::<_, String>(0)));
     let orphans = shared.query(ORPHANED_GRANTS, &[&stale, &ORPHANS]).await?;
     if orphans.is_empty() {
         // Long gone, and nothing left that names them.
@@ -125,7 +132,7 @@ async fn take_in(shared: &Shared, quota: &QuotaQueue, stale_after: Duration) -> 
         }
         quota.flush().await;
     }
-    Ok(posted.iter().map(|row| row.get(0)).collect())
+    Ok(())
 }
 
 async fn records(shared: &Shared, ids: &[&str]) -> StoreResult<HashMap<Arc<str>, UsageRecord>> {

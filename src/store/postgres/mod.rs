@@ -77,7 +77,8 @@ impl Default for PostgresOptions {
     }
 }
 
-/// Stores keys, limits, ledger, alerts, audit trail, quota counters, jobs, outbox and webhook endpoints in PostgreSQL. Cheap to clone.
+/// Stores keys, limits, ledger, alerts, audit trail, quota counters, jobs, outbox and webhook endpoints in PostgreSQL.
+/// Cheap to clone.
 ///
 /// Its tasks end with the last clone, once they have written what was handed to them.
 #[derive(Clone)]

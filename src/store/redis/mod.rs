@@ -308,6 +308,8 @@ impl Inner {
             self.known.clear();
         }
         if !limits.iter().all(|limit| self.knows(limit)) {
+            // What has ended is in the ledger that is asked now: held on, it would be posted once more.
+            self.queue.flush().await;
             let _turn = self.turn().await?;
             for limit in limits.iter().filter(|limit| !self.knows(limit)) {
                 self.seed(workspace, limit).await?;

@@ -56,7 +56,8 @@ impl Default for SqliteOptions {
     }
 }
 
-/// Stores keys, limits, ledger, alerts, audit trail, video jobs, their outbox and webhook endpoints in an SQLite file. Cheap to clone; the file is closed with the last clone.
+/// Stores keys, limits, ledger, alerts, audit trail, video jobs, their outbox and webhook endpoints in an SQLite file.
+/// Cheap to clone; the file is closed with the last clone.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Inner>);
 
