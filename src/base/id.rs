@@ -71,7 +71,7 @@ fn random_digits() -> [u8; DIGITS - TIMED] {
             *left = AT_ONCE;
         }
         *left -= 1;
-        fetched[*left].map(|byte| ALPHABET[usize::from(byte) * ALPHABET.len() >> 8])
+        fetched[*left].map(|byte| ALPHABET[(usize::from(byte) * ALPHABET.len()) >> 8])
     })
 }
 
