@@ -17,7 +17,7 @@ use crate::domain::endpoint::Endpoint;
 use crate::http::body::ResponseBody;
 use crate::http::reply::ReplyTo;
 use crate::inspect::InspectService;
-use crate::jobs::VideoJobs;
+use crate::jobs::{ReplayService, VideoJobs};
 use crate::metering::{MeteringBody, MeteringService};
 use crate::provider::registry::Registry;
 use crate::quota::{QuotaBody, QuotaService};
@@ -27,8 +27,9 @@ use crate::store::ledger::UsageStore;
 use super::fork::{Fork, ForkBody};
 
 /// The governed route: what a model request passes.
-pub(super) type Models<C> = MeteringService<InspectService<QuotaService<ProviderRouteService<C>>>>;
-type ModelsBody<C> = MeteringBody<ResponseBody<QuotaBody<ResponseBody<RouteBody<<C as VendorClient>::Body>>>>>;
+pub(super) type Models<C> = MeteringService<InspectService<ReplayService<QuotaService<ProviderRouteService<C>>>>>;
+type ModelsBody<C> = MeteringBody<ResponseBody<ResponseBody<GovernedBody<C>>>>;
+type GovernedBody<C> = QuotaBody<ResponseBody<RouteBody<<C as VendorClient>::Body>>>;
 
 /// The body of an answer behind the key.
 pub type ApiBody<C> = ForkBody<ModelsBody<C>>;

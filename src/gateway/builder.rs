@@ -11,7 +11,7 @@ use crate::domain::limit::OnStoreFailure;
 use crate::domain::limit_book::LimitBook;
 use crate::http::meter::Abandoned;
 use crate::inspect::InspectLayer;
-use crate::jobs::VideoJobs;
+use crate::jobs::{ReplayLayer, VideoJobs};
 use crate::metering::{Closing, MeteringLayer};
 use crate::provider::registry::Registry;
 use crate::quota::QuotaLayer;
@@ -167,7 +167,8 @@ impl<C> GatewayBuilder<C> {
             .abandoned(self.abandoned)
             .closing(self.closing)
             .model_routes_only();
-        let models = metering.layer(inspect.layer(quota.layer(route)));
+        let replay = ReplayLayer::new(self.jobs.clone());
+        let models = metering.layer(inspect.layer(replay.layer(quota.layer(route))));
         let api = Api::new(models, self.registry, self.reports, self.jobs.clone());
         Gateway::new(self.keys.layer(api), self.admin, self.jobs)
     }

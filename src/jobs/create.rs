@@ -141,10 +141,7 @@ impl VideoJobs {
             let known = match self.0.store.put(job.clone()).await.map_err(|error| store_failed(&error))? {
                 Put::New => return Ok(None),
                 Put::Known(known) => known,
-                Put::Reused => {
-                    let message = "This Idempotency-Key was used with another body: take a new one for a new job.";
-                    return Err(Error::new(Code::IdempotencyKeyReused, message));
-                }
+                Put::Reused => return Err(reused()),
             };
             if let Some(made) = self.made(*known).await? {
                 return Ok(Some(made));
@@ -154,7 +151,7 @@ impl VideoJobs {
     }
 
     /// Waits until a twin's job is made; `None` when the vendor refused it.
-    async fn made(&self, mut job: Job) -> Result<Option<Job>, Error> {
+    pub(super) async fn made(&self, mut job: Job) -> Result<Option<Job>, Error> {
         while job.handle.is_none() && !job.state.is_terminal() {
             self.0.host.sleep(TWIN).await;
             match self.0.store.get(&job.id).await.map_err(|error| store_failed(&error))? {
@@ -171,7 +168,12 @@ fn unguessable(prefix: &str) -> String {
     format!("{prefix}{}", base62(&random::<16>(), 22))
 }
 
-fn idempotency(key: &http::HeaderValue, call: &Call) -> Result<Idempotency, Error> {
+pub(super) fn reused() -> Error {
+    let message = "This Idempotency-Key was used with another body: take a new one for a new job.";
+    Error::new(Code::IdempotencyKeyReused, message)
+}
+
+pub(super) fn idempotency(key: &http::HeaderValue, call: &Call) -> Result<Idempotency, Error> {
     let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len())).ok_or_else(|| {
         Error::new(Code::InvalidParameter, "The header Idempotency-Key takes 1 to 255 printable ASCII characters.")
     })?;

@@ -46,6 +46,7 @@ mod driver;
 mod follow;
 mod making;
 mod promise;
+mod replay;
 mod request;
 mod resume;
 mod routes;
@@ -77,6 +78,7 @@ use crate::webhook::Webhooks;
 
 pub use body::{JobBody, JobFuture};
 pub(crate) use create::Creation;
+pub use replay::{ReplayFuture, ReplayLayer, ReplayService};
 
 /// The longest answer of a vendor that is read, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;

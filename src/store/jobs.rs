@@ -58,6 +58,9 @@ pub trait JobStore: fmt::Debug + Send + Sync + 'static {
     /// Stores a new job, unless its idempotency key was used by the same calling key within 24 hours.
     fn put(&self, job: Job) -> StoreFuture<StoreResult<Put>>;
 
+    /// The job that was made under this idempotency key by the same calling key within 24 hours before `now`.
+    fn twin(&self, key_id: &str, idempotency_key: &str, now: Timestamp) -> StoreFuture<StoreResult<Option<Job>>>;
+
     /// The job with this id.
     fn get(&self, id: &str) -> StoreFuture<StoreResult<Option<Job>>>;
 
@@ -110,6 +113,10 @@ pub trait Outbox: fmt::Debug + Send + Sync + 'static {
 impl<T: JobStore + ?Sized> JobStore for Arc<T> {
     fn put(&self, job: Job) -> StoreFuture<StoreResult<Put>> {
         (**self).put(job)
+    }
+
+    fn twin(&self, key_id: &str, idempotency_key: &str, now: Timestamp) -> StoreFuture<StoreResult<Option<Job>>> {
+        (**self).twin(key_id, idempotency_key, now)
     }
 
     fn get(&self, id: &str) -> StoreFuture<StoreResult<Option<Job>>> {

@@ -88,6 +88,10 @@ impl JobStore for Mortal {
     fn put(&self, job: Job) -> StoreFuture<StoreResult<Put>> {
         live!(self, JobStore::put(job))
     }
+    fn twin(&self, key_id: &str, key: &str, now: Timestamp) -> StoreFuture<StoreResult<Option<Job>>> {
+        let (store, key_id, key) = (Arc::clone(&self.store), key_id.to_owned(), key.to_owned());
+        self.life.call(move || store.twin(&key_id, &key, now))
+    }
     fn get(&self, id: &str) -> StoreFuture<StoreResult<Option<Job>>> {
         live!(self, JobStore::get(&id))
     }

@@ -187,6 +187,21 @@ async fn one_idempotency_key_makes_one_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_has_filled_a_limit_is_given_again_to_who_asks_for_it_again() {
+    let world = world_with(|text| text.replace("amount = 10\n", "amount = 1\n")).await;
+    let path = "/v1/videos/generations";
+    let first = world.post_once(path, example("bytedance-video"), "k").await;
+    assert_eq!(world.post_once(path, example("bytedance-video"), "another").await.code(), "concurrency_exceeded");
+    let again = world.post_once(path, example("bytedance-video"), "k").await;
+    assert_eq!((again.status, again.id()), (202, first.id()));
+    assert_eq!(world.post_once(path, example("veo"), "k").await.code(), "idempotency_key_reused");
+    assert_eq!(world.counted().await, (1, 0, 6), "what was asked again took nothing");
+    let outcomes: Vec<_> = world.records().await.iter().map(|r| (r.outcome, r.status, r.cost.as_nanos())).collect();
+    let refused = |status| (Some(Outcome::Refused), Some(status), 0);
+    assert_eq!(outcomes, [(None, Some(202), 0), refused(429), (Some(Outcome::Completed), Some(202), 0), refused(400)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_create_leaves_its_idempotency_key_free() {
     let world = world().await;
     let limited = json!({ "error": { "code": "RequestBurstTooFast", "message": "slow down" } });

@@ -34,6 +34,9 @@ impl JobStore for Moody {
     fn put(&self, job: Job) -> StoreFuture<StoreResult<Put>> {
         self.store.put(job)
     }
+    fn twin(&self, key_id: &str, key: &str, now: Timestamp) -> StoreFuture<StoreResult<Option<Job>>> {
+        self.store.twin(key_id, key, now)
+    }
     fn get(&self, id: &str) -> StoreFuture<StoreResult<Option<Job>>> {
         self.store.get(id)
     }

@@ -160,6 +160,12 @@ pub async fn an_idempotency_key_has_one_job(jobs: &dyn JobStore) {
     put(jobs, &other_key).await;
     let next_day = Job { created_at: NOW.plus(Duration::from_secs(86_400)), ..twin };
     put(jobs, &next_day).await;
+    let twin =
+        jobs.twin(&next_day.key_id, &next_day.idempotency.as_ref().expect("it has a key").key, next_day.created_at);
+    let twin = twin.await.expect("it is answered");
+    assert_eq!(twin.map(|job| job.id), Some(next_day.id.clone()), "the key leads to the job that has it now");
+    let none = jobs.twin(&next_day.key_id, "a key that nobody used", NOW).await.expect("it is answered");
+    assert_eq!(none, None);
     clear(jobs, &first.id).await;
     let again = Job { id: new_id("vidgen_"), ..next_day.clone() };
     match jobs.put(again).await.expect("it is answered") {

@@ -223,18 +223,18 @@ impl State {
         }
     }
 
-    /// The job that used the idempotency key of `job` before it, while that is remembered.
-    fn twin(&self, job: &Job) -> Option<&Job> {
-        let used = job.idempotency.as_ref()?;
-        let id = self.idempotency.get(&(Arc::clone(&job.key_id), Arc::clone(&used.key)))?;
-        self.jobs.get(id).filter(|known| job.created_at.since(known.created_at) < REMEMBERED)
+    /// The job that used an idempotency key, while that is remembered.
+    fn twin(&self, key_id: &Arc<str>, idempotency_key: &Arc<str>, now: Timestamp) -> Option<&Job> {
+        let id = self.idempotency.get(&(Arc::clone(key_id), Arc::clone(idempotency_key)))?;
+        self.jobs.get(id).filter(|known| now.since(known.created_at) < REMEMBERED)
     }
 }
 
 impl JobStore for MemoryJobs {
     fn put(&self, job: Job) -> StoreFuture<StoreResult<Put>> {
         let mut state = self.lock();
-        if let Some(known) = state.twin(&job) {
+        let used = job.idempotency.as_ref();
+        if let Some(known) = used.and_then(|used| state.twin(&job.key_id, &used.key, job.created_at)) {
             let same = known.idempotency.as_ref().map(|i| &i.body) == job.idempotency.as_ref().map(|i| &i.body);
             let put = if same { Put::Known(Box::new(known.clone())) } else { Put::Reused };
             return StoreFuture::ready(Ok(put));
@@ -244,6 +244,10 @@ impl JobStore for MemoryJobs {
         }
         state.set_job(job, self.keep);
         StoreFuture::ready(Ok(Put::New))
+    }
+
+    fn twin(&self, key_id: &str, idempotency_key: &str, now: Timestamp) -> StoreFuture<StoreResult<Option<Job>>> {
+        StoreFuture::ready(Ok(self.lock().twin(&key_id.into(), &idempotency_key.into(), now).cloned()))
     }
 
     fn get(&self, id: &str) -> StoreFuture<StoreResult<Option<Job>>> {

@@ -68,6 +68,15 @@ impl JobStore for PostgresStore {
         }))
     }
 
+    fn twin(&self, key_id: &str, idempotency_key: &str, now: Timestamp) -> StoreFuture<StoreResult<Option<Job>>> {
+        let shared = Arc::clone(&self.0.shared);
+        let (key_id, idempotency_key) = (key_id.to_owned(), idempotency_key.to_owned());
+        StoreFuture::new(patient(async move {
+            let twin = one(shared.query(TWIN, &[&key_id, &idempotency_key]).await?)?;
+            Ok(twin.filter(|twin| now.since(twin.created_at) < REMEMBERED))
+        }))
+    }
+
     fn get(&self, id: &str) -> StoreFuture<StoreResult<Option<Job>>> {
         let (shared, id) = (Arc::clone(&self.0.shared), id.to_owned());
         StoreFuture::new(patient(async move { one(shared.query(GET, &[&id]).await?) }))

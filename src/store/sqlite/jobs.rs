@@ -32,7 +32,9 @@ pub(super) const RECOVER: &str = "UPDATE jobs SET leased_until = NULL, \
 impl JobStore for SqliteStore {
     fn put(&self, job: Job) -> StoreFuture<StoreResult<Put>> {
         self.0.writer.run(move |connection| {
-            if let Some(known) = twin(connection, &job)? {
+            let used = job.idempotency.as_ref();
+            let known = used.map(|used| twin(connection, &job.key_id, &used.key, job.created_at)).transpose()?;
+            if let Some(known) = known.flatten() {
                 let body = |job: &Job| job.idempotency.as_ref().map(|used| used.body.clone());
                 return Ok(if body(&known) == body(&job) { Put::Known(Box::new(known)) } else { Put::Reused });
             }
@@ -57,6 +59,11 @@ impl JobStore for SqliteStore {
             };
             execute(connection, sql, values).map(|_| Put::New)
         })
+    }
+
+    fn twin(&self, key_id: &str, idempotency_key: &str, now: Timestamp) -> StoreFuture<StoreResult<Option<Job>>> {
+        let (key_id, idempotency_key) = (key_id.to_owned(), idempotency_key.to_owned());
+        self.0.readers.run(move |connection| twin(connection, &key_id, &idempotency_key, now))
     }
 
     fn get(&self, id: &str) -> StoreFuture<StoreResult<Option<Job>>> {
@@ -138,12 +145,11 @@ impl JobStore for SqliteStore {
 /// Due by `?2`, and under nobody's lease.
 const DUE: &str = "due_at <= ?2 AND (leased_until IS NULL OR leased_until <= ?2)";
 
-/// The job that used the idempotency key of `job` before it, while that is remembered.
-fn twin(connection: &Connection, job: &Job) -> StoreResult<Option<Job>> {
-    let Some(used) = &job.idempotency else { return Ok(None) };
-    let since = nanos(job.created_at.minus(REMEMBERED));
+/// The job that used an idempotency key, while that is remembered.
+fn twin(connection: &Connection, key_id: &str, idempotency_key: &str, now: Timestamp) -> StoreResult<Option<Job>> {
+    let since = nanos(now.minus(REMEMBERED));
     let condition = "key_id = ?1 AND idempotency_key = ?2 AND created_at > ?3 ORDER BY created_at DESC LIMIT 1";
-    find(connection, condition, params![job.key_id, used.key, since])
+    find(connection, condition, params![key_id, idempotency_key, since])
 }
 
 /// The filter comes first, so that a cursor is looked for among what it shows.
