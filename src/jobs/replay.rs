@@ -5,8 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -99,7 +98,7 @@ impl Asked {
     }
 
     /// The job of the same create; `None` where this one is the first.
-    async fn look(self) -> Result<Option<Answer>, Error> {
+    async fn look(self) -> Result<Option<Found>, Error> {
         let Self { jobs, call, caller, key } = self;
         let used = idempotency(&key, &call)?;
         let twin = jobs.0.store.twin(caller.key_id(), &used.key, jobs.now()).await;
@@ -108,28 +107,13 @@ impl Asked {
             return Err(reused());
         }
         let made = jobs.made(twin).await?;
-        Ok(made.map(|job| Answer { endpoint: call.endpoint(), jobs, job }))
+        Ok(made.map(|job| (jobs, call.endpoint(), job)))
     }
 }
 
-struct Answer {
-    endpoint: Endpoint,
-    jobs: VideoJobs,
-    job: Job,
-}
-
-impl Answer {
-    fn response<B>(&self) -> Response<ResponseBody<B>> {
-        let (mut headers, object) = self.jobs.accepted(self.endpoint, &self.job);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let mut response = Response::new(ResponseBody::reply(object.to_string().into()));
-        *response.status_mut() = StatusCode::ACCEPTED;
-        *response.headers_mut() = headers;
-        response
-    }
-}
-
-type Looking = Pin<Box<dyn Future<Output = Result<Option<Answer>, Error>> + Send>>;
+/// A job, and what it takes to answer with it.
+type Found = (VideoJobs, Endpoint, Job);
+type Looking = Pin<Box<dyn Future<Output = Result<Option<Found>, Error>> + Send>>;
 
 pin_project! {
     /// The future of [`ReplayService`].
@@ -175,9 +159,9 @@ where
                     state.set(State::Calling { future: inner.call(request) });
                     continue;
                 }
-                Ok(Some(answer)) => {
+                Ok(Some((jobs, endpoint, job))) => {
                     meter.into_iter().for_each(Meter::complete);
-                    answer.response()
+                    jobs.accepted(endpoint, &job)
                 }
                 Err(error) => {
                     meter.into_iter().for_each(|meter| meter.fail(&error));

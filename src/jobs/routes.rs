@@ -1,6 +1,6 @@
 //! What a caller may ask about its jobs: read, list, cancel, delete, fetch. In two shapes, over the same jobs.
 
-use http::header::{LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -9,6 +9,7 @@ use crate::domain::caller::Caller;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::job::{Job, JobState};
 use crate::domain::job_json::openai_video;
+use crate::http::body::ResponseBody;
 use crate::http::reply::ReplyTo;
 use crate::store::error::StoreErrorKind;
 use crate::store::jobs::JobFilter;
@@ -119,13 +120,16 @@ impl VideoJobs {
     }
 
     /// The answer to a create.
-    pub(crate) fn accepted(&self, endpoint: Endpoint, job: &Job) -> (HeaderMap, Value) {
+    pub(crate) fn accepted<B>(&self, endpoint: Endpoint, job: &Job) -> Response<ResponseBody<B>> {
         let shape = if endpoint == Endpoint::Videos { Shape::OpenAi } else { Shape::Generation };
-        let mut headers = HeaderMap::new();
+        let mut response = Response::new(ResponseBody::reply(self.show(shape, job).to_string().into()));
+        *response.status_mut() = StatusCode::ACCEPTED;
+        let headers = response.headers_mut();
         if let Ok(place) = HeaderValue::from_str(&format!("{}/{}", endpoint.path(), job.id)) {
             headers.insert(LOCATION, place);
         }
-        (headers, self.show(shape, job))
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
     }
 
     async fn read(&self, shape: Shape, job: Job) -> Result<Response<JobBody>, Error> {

@@ -5,13 +5,13 @@
 //! answer holds what there is, in the order of the calls, and its `warnings` tell of the rest.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, response};
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::http::body::{CallBody, Segments};
 use crate::http::fetch::ContentHosts;
+use crate::http::headers::answer_headers;
 use crate::wire::base64::Encoder;
 use crate::wire::images::{Answer, Form, Made};
 use crate::wire::outline::{Outline, Outliner};
@@ -238,7 +238,7 @@ impl Gallery {
 
 impl Decoder for Gallery {
     fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        Ok(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]))
+        Ok(answer_headers(HeaderValue::from_static("application/json")))
     }
 
     fn push(&mut self, piece: Bytes, _: &mut Output) -> Result<(), Error> {

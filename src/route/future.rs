@@ -70,11 +70,7 @@ impl Making {
                 return Poll::Ready(self.reply.error(&error));
             }
         };
-        let (mut headers, object) = self.jobs.accepted(self.endpoint, &job);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let mut response = Response::new(ResponseBody::reply(object.to_string().into()));
-        *response.status_mut() = StatusCode::ACCEPTED;
-        *response.headers_mut() = headers;
+        let mut response = self.jobs.accepted(self.endpoint, &job);
         self.reply.stamp(&mut response);
         Poll::Ready(response)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
@@ -10,6 +11,9 @@ use crate::domain::job::{Job, JobState};
 
 use super::error::StoreResult;
 use super::tables::{Page, PageOf};
+
+/// How long an idempotency key is remembered.
+pub const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
 /// What became of a job that was put in.
 #[derive(Clone, Debug, PartialEq)]

@@ -28,4 +28,6 @@ pub mod sqlite;
 pub mod tables;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod unclaimed;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod units;
 pub mod webhooks;

@@ -17,6 +17,19 @@ impl Deref for Text<'_> {
     }
 }
 
+/// Where the quote stands that closes the string whose inside `rest` begins with.
+pub(crate) fn closing_quote(rest: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr2(b'"', b'\\', rest.get(from..)?)?;
+        match rest[at] {
+            b'"' => return Some(at),
+            // And what is escaped.
+            _ => from = at + 2,
+        }
+    }
+}
+
 /// Where a key's run of plain bytes ends: at a quote or a backslash. Most keys are shorter than what it takes to set a
 /// wide search up.
 pub(crate) fn text_end(rest: &[u8]) -> Option<usize> {

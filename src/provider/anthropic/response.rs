@@ -1,13 +1,13 @@
 //! An answer in one piece.
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, response};
 use serde_json::json;
 
 use crate::base::error::Error;
 use crate::domain::usage::Usage;
 use crate::http::call::Call;
+use crate::http::headers::answer_headers;
 use crate::provider::traits::{Decoder, Output};
 use crate::wire::openai_chat::{Answer, AnswerCall, Completion, FinishReason, completion_id};
 
@@ -33,7 +33,7 @@ impl Whole {
 
 impl Decoder for Whole {
     fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        Ok(HeaderMap::from_iter([(CONTENT_TYPE, JSON)]))
+        Ok(answer_headers(JSON))
     }
 
     fn push(&mut self, piece: Bytes, _: &mut Output) -> Result<(), Error> {

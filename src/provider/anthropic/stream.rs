@@ -1,12 +1,12 @@
 //! An answer as a stream of events.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, response};
 use serde::Serialize;
 
 use crate::base::error::Error;
 use crate::http::call::Call;
+use crate::http::headers::answer_headers;
 use crate::provider::traits::{Decoder, Output};
 use crate::wire::openai_chat::{self as openai, ChunkWriter, FinishReason, completion_id};
 use crate::wire::sse::{SseEvent, SseReader};
@@ -89,7 +89,7 @@ impl Stream {
 
 impl Decoder for Stream {
     fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        Ok(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))]))
+        Ok(answer_headers(HeaderValue::from_static("text/event-stream; charset=utf-8")))
     }
 
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {

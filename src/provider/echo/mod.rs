@@ -15,7 +15,6 @@ mod video;
 mod tests;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode, response};
 use serde_json::Value;
 
@@ -23,6 +22,7 @@ use crate::base::error::{Code, Error};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::usage::Usage;
 use crate::http::call::Call;
+use crate::http::headers::answer_headers;
 
 use super::traits::{Decoder, Exchange, Output, Provider, Target};
 
@@ -101,7 +101,7 @@ fn event(data: &Value) -> Bytes {
 
 impl Decoder for Answer {
     fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        Ok(HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(self.content_type))]))
+        Ok(answer_headers(HeaderValue::from_static(self.content_type)))
     }
 
     fn push(&mut self, _: Bytes, _: &mut Output) -> Result<(), Error> {

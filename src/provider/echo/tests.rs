@@ -68,7 +68,7 @@ fn answer(call: &Call) -> Result<Answered, Error> {
     assert!(out.is_complete());
     let usage = out.usage().unwrap();
     let body = std::iter::from_fn(|| out.next_frame()).flatten().collect();
-    Ok(Answered { content_type: headers[CONTENT_TYPE].to_str().unwrap().to_owned(), body, usage })
+    Ok(Answered { content_type: headers[http::header::CONTENT_TYPE].to_str().unwrap().to_owned(), body, usage })
 }
 
 fn ask(endpoint: Endpoint, body: &Value) -> Answered {

@@ -4,10 +4,11 @@
 //! answer ended. So the finish, the usage and `[DONE]` are written there, and only if every choice has said its reason.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header, response};
+use http::{HeaderMap, HeaderValue, response};
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
+use crate::http::headers::answer_headers;
 use crate::provider::traits::{Decoder, Output};
 use crate::wire::openai_chat::{ChunkWriter, Delta};
 use crate::wire::sse::{SseEvent, SseReader};
@@ -159,7 +160,7 @@ impl ChatStream {
 
 impl Decoder for ChatStream {
     fn head(&mut self, _: &response::Parts) -> Result<HeaderMap, Error> {
-        Ok(HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))]))
+        Ok(answer_headers(HeaderValue::from_static("text/event-stream; charset=utf-8")))
     }
 
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {

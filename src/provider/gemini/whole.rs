@@ -1,11 +1,12 @@
 //! The decoder of `generateContent`: one JSON answer, read when it is there in full.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, header, response};
+use http::{HeaderMap, HeaderValue, response};
 use serde_json::value::RawValue;
 
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
+use crate::http::headers::answer_headers;
 use crate::provider::traits::{Decoder, Output};
 use crate::wire::openai_chat::{Answer as Message, AnswerCall, Completion, FinishReason};
 
@@ -37,7 +38,7 @@ impl Gathered {
 
 /// The head of an answer in JSON.
 pub(super) fn json_head() -> HeaderMap {
-    HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+    answer_headers(HeaderValue::from_static("application/json"))
 }
 
 /// What an answer that is not what it should be means.

@@ -10,6 +10,7 @@ use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::provider::traits::Output;
 use crate::wire::sse::{EventTooLong, SseEvent, SseReader};
+use crate::wire::text::closing_quote;
 
 use super::dialect::Dialect;
 use super::{Form, fault};
@@ -125,13 +126,7 @@ pub(super) fn says_something(value: &[u8]) -> bool {
 /// The length of the text that begins here, as it is written; 0 where none does.
 pub(super) fn text_len(value: &[u8]) -> u64 {
     let Some(text) = value.strip_prefix(b"\"") else { return 0 };
-    let mut quotes = memchr::memchr_iter(b'"', text);
-    quotes.find(|at| !is_escaped(&text[..*at])).unwrap_or(text.len()) as u64
-}
-
-/// Whether what follows these bytes of a string is escaped.
-fn is_escaped(before: &[u8]) -> bool {
-    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+    closing_quote(text).unwrap_or(text.len()) as u64
 }
 
 fn is_done(event: &SseEvent) -> bool {

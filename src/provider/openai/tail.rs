@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use memchr::memmem::{Finder, FinderRev};
 
 use crate::wire::marks::left_open;
+use crate::wire::text::closing_quote;
 
 use super::usage::{Reported, quick};
 
@@ -36,8 +37,8 @@ fn closes_one(rest: &[u8]) -> bool {
     while let Some(byte) = rest.get(at) {
         at += 1;
         match byte {
-            b'"' => match text_len(&rest[at..]) {
-                Some(length) => at += length,
+            b'"' => match closing_quote(&rest[at..]) {
+                Some(length) => at += length + 1,
                 None => return false,
             },
             b'{' | b'[' => depth += 1,
@@ -49,18 +50,6 @@ fn closes_one(rest: &[u8]) -> bool {
         }
     }
     false
-}
-
-/// How long a string is, its closing quote included.
-fn text_len(rest: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', rest.get(at..)?)? + 1;
-        match rest[at - 1] {
-            b'"' => return Some(at),
-            _ => at += 1,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,18 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::store_future::StoreFuture;
 use crate::domain::delivery::{Delivery, DeliveryState};
 use crate::domain::job::Job;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::jobs::{JobFilter, JobStore, Outbox, Put};
+use crate::store::jobs::{JobFilter, JobStore, Outbox, Put, REMEMBERED};
 use crate::store::tables::{Page, PageOf};
-
-/// How long an idempotency key is remembered.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
 /// Keeps jobs and deliveries, and forgets them with the process: all that are open, and the newest of those that are over
 /// (10,000 of each unless said otherwise).

@@ -1,7 +1,6 @@
 //! Video jobs. Work is shared out by leases: whoever looks for some passes over the rows that others are taking.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -12,14 +11,11 @@ use crate::domain::delivery::Delivery;
 use crate::domain::job::Job;
 use crate::domain::name::Name;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::jobs::{JobFilter, JobStore, Put};
+use crate::store::jobs::{JobFilter, JobStore, Put, REMEMBERED};
 use crate::store::tables::{Page, PageOf};
 
 use super::outbox::DeliveryRows;
 use super::{PostgresStore, Shared, nanos, patient, signed, unsigned};
-
-/// How long an idempotency key is remembered.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
 /// Takes a key from the job of another day.
 const FORGET: &str = "UPDATE kancy_jobs SET idempotency_key = NULL \

@@ -49,6 +49,7 @@ use crate::base::id::new_id;
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
 use super::tables::AlertStore;
+use super::units::{signed, unsigned};
 
 use ledger::Ledger;
 
@@ -277,15 +278,7 @@ async fn patient<T>(work: impl Future<Output = StoreResult<T>>) -> StoreResult<T
     }
 }
 
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
 /// A time as it is stored.
 fn nanos(at: Timestamp) -> i64 {
     signed(at.as_nanos())
-}
-
-fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
 }

@@ -15,9 +15,10 @@ use crate::domain::record::UsageRecord;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageStore};
 use crate::store::tables::{Page, PageOf};
+use crate::store::units::{UNITS, usage};
 
 use super::ledger::Ledger;
-use super::row::{SELECTED, UNITS, read, usage};
+use super::row::{SELECTED, read};
 use super::{PATIENCE, PostgresStore, Shared, failed, nanos, patient, unsigned};
 
 impl UsageStore for PostgresStore {

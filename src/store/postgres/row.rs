@@ -13,10 +13,10 @@ use crate::base::money::Money;
 use crate::domain::caller::Home;
 use crate::domain::name::Name;
 use crate::domain::record::{Outcome, UsageRecord};
-use crate::domain::usage::Usage;
 use crate::store::error::{StoreError, StoreResult};
+use crate::store::units::{UNITS, signed, units, unsigned, usage};
 
-use super::{nanos, signed, unsigned};
+use super::nanos;
 
 /// Every column but `seq` with its type, in the order in which [`arrays`] gives and [`read`] takes them.
 const COLUMNS: [(&str, &str); 38] = [
@@ -61,24 +61,6 @@ const COLUMNS: [(&str, &str); 38] = [
 ];
 const FIRST_UNIT: usize = 21;
 const SEQ: usize = COLUMNS.len();
-
-/// The units that reports sum, in the order in which [`units`] gives and [`usage`] takes them.
-pub(super) const UNITS: [&str; 14] = [
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "images",
-    "video_seconds",
-    "audio_seconds",
-    "characters",
-    "image_input_tokens",
-    "image_output_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "videos",
-];
 
 fn joined(column: impl Fn(usize, &str, &str) -> String) -> String {
     let columns = COLUMNS.iter().enumerate().map(|(n, (name, of))| column(n + 1, name, of));
@@ -191,46 +173,4 @@ pub(super) fn read(row: &Row) -> StoreResult<(UsageRecord, i64)> {
 /// A value kept as its word.
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> StoreResult<T> {
     serde_json::from_value(Value::from(text)).map_err(StoreError::corrupt)
-}
-
-fn units(usage: &Usage) -> [i64; 14] {
-    [
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.cache_write_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-        usage.images,
-        usage.video_seconds,
-        usage.audio_seconds,
-        usage.characters,
-        usage.image_input_tokens,
-        usage.image_output_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-        usage.videos,
-    ]
-    .map(signed)
-}
-
-/// Usage from its [`UNITS`].
-pub(super) fn usage(units: [i64; 14]) -> Usage {
-    let [input, cached, written, output, reasoning, images, video, audio, characters, rest @ ..] = units.map(unsigned);
-    let [image_input_tokens, image_output_tokens, audio_input_tokens, audio_output_tokens, videos] = rest;
-    Usage {
-        input_tokens: input,
-        cached_input_tokens: cached,
-        cache_write_tokens: written,
-        output_tokens: output,
-        reasoning_tokens: reasoning,
-        images,
-        video_seconds: video,
-        audio_seconds: audio,
-        characters,
-        image_input_tokens,
-        image_output_tokens,
-        audio_input_tokens,
-        audio_output_tokens,
-        videos,
-    }
 }

@@ -12,6 +12,7 @@ use crate::domain::modality::Modality;
 use crate::domain::name::Name;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
+use crate::store::units::{UNITS, signed, units, usage};
 
 /// In the order in which [`write_record`] binds and [`read_record`] reads them.
 const COLUMNS: &str = "id, request_id, time, workspace, project, team, environment, key_id, endpoint, modality, model, \
@@ -32,76 +33,18 @@ pub(super) const RECOVER: &str = "UPDATE ledger SET outcome = 'unknown_after_cra
      WHERE outcome IS NULL \
      AND id NOT IN (SELECT record_id FROM jobs WHERE due_at IS NOT NULL AND record_id IS NOT NULL)";
 
-/// The units, in the order of their columns.
-pub(super) const UNITS: [&str; 14] = [
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "images",
-    "video_seconds",
-    "audio_seconds",
-    "characters",
-    "image_input_tokens",
-    "image_output_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "videos",
-];
-
 /// `SELECT` of whole records, with the row's number last.
 pub(super) fn select_records(condition: &str) -> String {
     format!("SELECT {COLUMNS}, seq FROM ledger {condition}")
 }
 
-fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-fn units(usage: &Usage) -> [i64; 14] {
-    [
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.cache_write_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-        usage.images,
-        usage.video_seconds,
-        usage.audio_seconds,
-        usage.characters,
-        usage.image_input_tokens,
-        usage.image_output_tokens,
-        usage.audio_input_tokens,
-        usage.audio_output_tokens,
-        usage.videos,
-    ]
-    .map(signed)
-}
-
 /// Usage from [`UNITS`], the first of which is column `from`.
 pub(super) fn read_usage(row: &Row<'_>, from: usize) -> rusqlite::Result<Usage> {
-    let mut next = from;
-    let mut unit = || {
-        next += 1;
-        row.get::<_, i64>(next - 1).map(|n| n.max(0) as u64)
-    };
-    Ok(Usage {
-        input_tokens: unit()?,
-        cached_input_tokens: unit()?,
-        cache_write_tokens: unit()?,
-        output_tokens: unit()?,
-        reasoning_tokens: unit()?,
-        images: unit()?,
-        video_seconds: unit()?,
-        audio_seconds: unit()?,
-        characters: unit()?,
-        image_input_tokens: unit()?,
-        image_output_tokens: unit()?,
-        audio_input_tokens: unit()?,
-        audio_output_tokens: unit()?,
-        videos: unit()?,
-    })
+    let mut units = [0; UNITS.len()];
+    for (n, unit) in units.iter_mut().enumerate() {
+        *unit = row.get(from + n)?;
+    }
+    Ok(usage(units))
 }
 
 /// Writes a record. A row that has ended stays as it is: the first end is the only one.

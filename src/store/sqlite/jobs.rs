@@ -1,7 +1,5 @@
 //! Video jobs. A job is kept as JSON beside the columns that are asked for.
 
-use std::time::Duration;
-
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use crate::base::clock::Timestamp;
@@ -10,15 +8,13 @@ use crate::domain::delivery::Delivery;
 use crate::domain::job::Job;
 use crate::domain::name::Name;
 use crate::store::error::StoreResult;
-use crate::store::jobs::{JobFilter, JobStore, Put};
+use crate::store::jobs::{JobFilter, JobStore, Put, REMEMBERED};
 use crate::store::tables::{Page, PageOf};
+use crate::store::units::signed;
 
 use super::columns::Json;
 use super::tables::{bad_cursor, before, execute, page_of, rows_of};
 use super::{SqliteStore, failed, nanos, outbox, query, time};
-
-/// How long an idempotency key is remembered.
-const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 
 /// What [`read`] reads.
 const COLUMNS: &str = "job, version, due_at, leased_until";
@@ -207,8 +203,4 @@ fn read_from(row: &Row<'_>, from: usize) -> rusqlite::Result<Job> {
 
 fn json(job: &Job) -> String {
     serde_json::to_string(job).unwrap_or_default()
-}
-
-fn signed(version: u64) -> i64 {
-    i64::try_from(version).unwrap_or(i64::MAX)
 }

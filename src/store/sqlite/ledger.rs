@@ -11,8 +11,9 @@ use crate::domain::record::UsageRecord;
 use crate::store::error::StoreResult;
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageSink, UsageStore};
 use crate::store::tables::{Page, PageOf};
+use crate::store::units::UNITS;
 
-use super::columns::{UNITS, read_record, read_usage, select_records};
+use super::columns::{read_record, read_usage, select_records};
 use super::tables::bad_cursor;
 use super::writer::failing_now;
 use super::{SqliteStore, nanos, query};
