@@ -1,6 +1,7 @@
 //! The server: connections, and a shutdown that lets requests finish.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::Request;
@@ -20,6 +21,8 @@ use crate::linger::Linger;
 
 /// How long a caller may take for a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
+/// How long it may take to tell callers that they were cut.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// SIGINT and SIGTERM, caught from the moment that this is made: before anybody is told that the server is up.
 pub struct Signals(Signal, Signal);
@@ -37,7 +40,7 @@ impl Signals {
     }
 }
 
-/// Serves until a signal comes, then waits for what is in flight, at most `grace`.
+/// Serves until a signal comes, then waits for what is in flight, at most `grace`, and tells the rest why it is cut.
 pub async fn serve(
     listener: TcpListener,
     gateway: Gateway<HyperClient>,
@@ -65,14 +68,23 @@ pub async fn serve(
             TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
         let connection = server.serve_connection(TokioIo::new(Linger::new(stream)), service).into_owned();
         let connection = connections.watch(connection);
+        let closing = closing.clone();
         tokio::spawn(async move {
+            let mut connection = pin!(connection);
             // A connection that fails is its caller's affair; its request is on record.
+            tokio::select! {
+                _ = &mut connection => return,
+                () = closing.closed() => {}
+            }
+            // Polled once more, it tells its callers that they are not waited for any longer.
             let _ = connection.await;
         });
     }
     drop(listener);
-    if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
+    let mut ended = pin!(connections.shutdown());
+    if tokio::time::timeout(grace, &mut ended).await.is_err() {
         // What is cut from here on is cut by us, and recorded so when the runtime drops it.
         closing.close();
+        let _ = tokio::time::timeout(LAST_WORDS, ended).await;
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
 
 use super::call::Call;
+use super::closing::Closing;
 use super::finish::Ended;
 
 pub use super::books::Abandoned;
@@ -71,8 +72,8 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// The id of that record.
     fn record_id(&self) -> Option<Arc<str>>;
 
-    /// Whether the host is going down, so that what is cut now is cut by us.
-    fn is_closing(&self) -> bool;
+    /// The host's word that it is going down, from which on what is cut is cut by us; `None` where nobody would say it.
+    fn closing(&self) -> Option<&Closing>;
 }
 
 /// For a stack without the metering layer.
@@ -91,8 +92,8 @@ impl Journal for Nobody {
         None
     }
 
-    fn is_closing(&self) -> bool {
-        false
+    fn closing(&self) -> Option<&Closing> {
+        None
     }
 }
 
@@ -277,9 +278,18 @@ impl Meter {
         self.0.journal.record_id()
     }
 
+    pub(crate) fn closing(&self) -> Option<&Closing> {
+        self.0.journal.closing()
+    }
+
+    /// Whether the host is going down.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing().is_some_and(Closing::is_closed)
+    }
+
     /// Makes the books, or repeats them.
     pub(crate) fn book(&self, ended: Ended) -> Booked {
-        let closing = self.0.journal.is_closing();
+        let closing = self.is_closing();
         let complete = self.is_complete();
         let state = &mut *self.state();
         *state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing))

@@ -17,6 +17,7 @@ use crate::domain::limit::Amounts;
 use crate::domain::modality::Modality;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
+use crate::http::closing::Closing;
 use crate::http::finish::{Ended, Finish};
 use crate::http::headers::set_request_id;
 use crate::http::meter::{Journal, Journaled, Learnt, Meter};
@@ -139,8 +140,8 @@ impl Journal for Entry {
         Some(Arc::clone(&self.id))
     }
 
-    fn is_closing(&self) -> bool {
-        self.settings.closing.is_closed()
+    fn closing(&self) -> Option<&Closing> {
+        Some(&self.settings.closing)
     }
 }
 

@@ -192,6 +192,10 @@ impl<C: VendorClient> RouteFuture<C> {
         }
     }
 
+    fn is_closing(&self) -> bool {
+        self.trip.as_ref().is_some_and(|trip| trip.meter.is_closing())
+    }
+
     fn answer(&mut self, first: Option<Bytes>) -> Answer<C::Body> {
         self.step = Step::Done;
         let Some(mut trip) = self.trip.take() else {
@@ -223,6 +227,11 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()));
     media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// Where the host cannot wait any longer for a vendor.
+pub(super) fn going_down() -> Error {
+    Error::new(Code::InternalError, "The gateway was shut down before the answer was whole. Send the request again.")
 }
 
 fn taken() -> Error {
@@ -307,7 +316,12 @@ impl<C: VendorClient> Future for RouteFuture<C> {
         if let Step::Making(making) = &mut self.step {
             return making.poll_answer(cx).map(Ok);
         }
-        Poll::Ready(Ok(match ready!(self.poll_answer(cx)) {
+        // Nobody is woken for this: a host that wants it polls once more when it closes.
+        let answer = match self.poll_answer(cx) {
+            Poll::Pending if self.is_closing() => Poll::Ready(Err(going_down())),
+            answer => answer,
+        };
+        Poll::Ready(Ok(match ready!(answer) {
             Ok(answer) => answer,
             Err(error) => {
                 self.step = Step::Done;
