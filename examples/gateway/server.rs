@@ -18,6 +18,7 @@ use tower::ServiceExt;
 use crate::accept::accept;
 use crate::deadline::Deadline;
 use crate::linger::Linger;
+use crate::refusal::Enveloped;
 
 /// How long a caller may take for a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -66,7 +67,8 @@ pub async fn serve(
         };
         let service =
             TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
-        let connection = server.serve_connection(TokioIo::new(Linger::new(stream)), service).into_owned();
+        let connection =
+            server.serve_connection(TokioIo::new(Enveloped::new(Linger::new(stream))), service).into_owned();
         let connection = connections.watch(connection);
         let closing = closing.clone();
         tokio::spawn(async move {
