@@ -20,6 +20,7 @@ use crate::domain::model::ModelTerms;
 use crate::domain::usage::Usage;
 use crate::http::body::{CallBody, Segments};
 use crate::http::call::Call;
+use crate::wire::dropped::Dropped;
 
 /// A vendor's credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +136,7 @@ pub struct Exchange {
     /// Reads the answer.
     pub decoder: Box<dyn Decoder>,
     /// Request fields that the vendor does not have and that were left out: goes out as `x-kancy-dropped`.
-    pub dropped: Vec<&'static str>,
+    pub dropped: Dropped,
 }
 
 impl fmt::Debug for Exchange {

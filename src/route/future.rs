@@ -30,6 +30,7 @@ use super::pump::Pump;
 use super::service::Way;
 use crate::http::vendor::transport_failure;
 use crate::http::vendor::{VendorBody, VendorClient};
+use crate::wire::dropped::Dropped;
 
 /// The longest error answer of a vendor that is read.
 pub(super) const MAX_FAULT_BYTES: usize = 64 * 1024;
@@ -45,7 +46,7 @@ pub(super) struct Trip<C: VendorClient> {
     pub(super) client: C,
     /// The head of the caller's answer, as the last step that began has it.
     pub(super) headers: HeaderMap,
-    pub(super) dropped: Vec<&'static str>,
+    pub(super) dropped: Dropped,
     pub(super) way: Arc<Way>,
 }
 
@@ -208,9 +209,7 @@ impl<C: VendorClient> RouteFuture<C> {
             // Proxies that would gather events are told not to.
             headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
-        if let Some(dropped) =
-            (!trip.dropped.is_empty()).then(|| HeaderValue::from_str(&trip.dropped.join(",")).ok()).flatten()
-        {
+        if let Some(dropped) = trip.dropped.header() {
             headers.insert(DROPPED, dropped);
         }
         let request_id = trip.reply.request_id().clone();

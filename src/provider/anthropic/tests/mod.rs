@@ -19,6 +19,7 @@ use crate::domain::usage::Usage;
 use crate::http::body::Segments;
 use crate::http::call::{Call, Facts, Located, StreamOptions};
 use crate::provider::traits::{Credential, Exchange, Output, Provider, Target, Timeouts};
+use crate::wire::dropped::Dropped;
 
 use super::Anthropic;
 
@@ -58,7 +59,7 @@ fn sent(upstream: &str, messages: Value, more: Value) -> Value {
     sent_and_dropped(upstream, messages, more).0
 }
 
-fn sent_and_dropped(upstream: &str, messages: Value, more: Value) -> (Value, Vec<&'static str>) {
+fn sent_and_dropped(upstream: &str, messages: Value, more: Value) -> (Value, Dropped) {
     let exchange = encode(upstream, with(messages, more)).unwrap();
     let body = exchange.request.unwrap().into_body().into_bytes();
     (serde_json::from_slice(&body).unwrap(), exchange.dropped)
