@@ -203,7 +203,13 @@ impl Meter {
 
     /// The status that the caller gets.
     pub(crate) fn status(&self, status: u16) {
-        self.state().learnt.status = Some(status);
+        let learnt = &mut self.state().learnt;
+        learnt.status = Some(status).filter(|_| !learnt.left);
+    }
+
+    /// The caller is gone, in the middle of its request.
+    pub(crate) fn leave(&self) {
+        self.state().learnt.left = true;
     }
 
     /// All of the answer has come: what follows changes nothing.
