@@ -25,5 +25,6 @@ pub mod splice;
 pub mod sse;
 pub mod standard_webhooks;
 pub(crate) mod text;
+pub(crate) mod unique;
 mod utf8;
 pub mod vendor_error;
