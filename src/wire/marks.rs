@@ -3,8 +3,7 @@
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-/// How many bytes share a [`Block`].
-pub(super) const BLOCK: usize = 64;
+const BLOCK: usize = 64;
 /// So many blocks are read at a time: enough to be worth the step into wide code, few enough to lie on the stack.
 const WINDOW: usize = 32;
 
@@ -27,13 +26,8 @@ pub(super) struct Block {
     pub(super) quotes: u64,
     /// Backslashes that are not escaped: each begins an escape.
     pub(super) escapes: u64,
-}
-
-impl Block {
-    fn behind(self, at: usize) -> Self {
-        let kept = u64::MAX << (at % BLOCK);
-        Self { quotes: self.quotes & kept, escapes: self.escapes & kept }
-    }
+    /// Escaped bytes that are none of `"\/bfnrt`: whoever finds one has more to read, or an error.
+    pub(super) strange: u64,
 }
 
 /// What the bytes so far say of those behind them, and of the whole.
@@ -51,15 +45,33 @@ impl Marks {
         Self { level: Level::new(), blocks, begins: 0, from: 0, to: 0, seen: Seen::default() }
     }
 
-    /// The marks at `at` and behind it in its block of `piece`, and where the block begins. `begins` is where the piece
-    /// begins in the body. Neither may go back, and `at` must be one of its bytes.
+    /// The first place at or behind `at` in `piece` where `which` has a bit. `begins` is where the piece begins in the body.
+    /// Neither may go back.
     #[inline]
-    pub(super) fn around(&mut self, piece: &[u8], begins: usize, at: usize) -> (usize, Block) {
-        if begins != self.begins || at >= self.to {
-            self.read_on(piece, begins, at);
+    pub(super) fn find(
+        &mut self,
+        piece: &[u8],
+        begins: usize,
+        mut at: usize,
+        which: impl Fn(&Block) -> u64,
+    ) -> Option<usize> {
+        while at < piece.len() {
+            if begins != self.begins || at >= self.to {
+                self.read_on(piece, begins, at);
+            }
+            let mut behind = u64::MAX << (at % BLOCK);
+            let blocks = (self.to - self.from).div_ceil(BLOCK);
+            for block in self.blocks.get((at - self.from) / BLOCK..blocks)? {
+                let found = which(block) & behind;
+                at -= at % BLOCK;
+                if found != 0 {
+                    return Some(at + found.trailing_zeros() as usize);
+                }
+                at += BLOCK;
+                behind = u64::MAX;
+            }
         }
-        let block = self.blocks[(at - self.from) / BLOCK % WINDOW];
-        (at - at % BLOCK, block.behind(at))
+        None
     }
 
     /// Whether a byte of the windows so far is a control character. Few bodies have one: then no string needs a look.
@@ -126,24 +138,29 @@ impl<S: Simd> Reader<S> {
         let bytes = u8x64::simd_from(self.simd, *bytes);
         self.least = self.least.min(bytes);
         self.most = self.most.max(bytes);
-        let (escapes, escaped) = self.escapes(bytes);
+        let (quotes, backslashes) = (self.are(bytes, b'"'), self.are(bytes, b'\\'));
+        if backslashes == 0 && !self.is_cut {
+            return Block { quotes, ..Block::default() };
+        }
+        let was_cut = u64::from(self.is_cut);
+        let escapes = escapes(backslashes & !was_cut);
+        let escaped = escapes << 1 | was_cut;
         self.is_cut = escapes >> last & 1 == 1;
-        Block { quotes: self.are(bytes, b'"') & !escaped, escapes }
+        let strange = escaped & !self.short(bytes) & (u64::MAX >> (BLOCK - 1 - last));
+        Block { quotes: quotes & !escaped, escapes, strange }
     }
 
-    /// The backslashes that begin an escape, and the bytes that they escape.
+    /// The bytes that may follow a backslash and stand for one character with it.
     #[inline(always)]
-    fn escapes(&self, bytes: u8x64<S>) -> (u64, u64) {
-        let mut escaped = u64::from(self.is_cut);
-        let mut escapes = 0;
-        let mut left = self.are(bytes, b'\\') & !escaped;
-        while left != 0 {
-            let first = left & left.wrapping_neg();
-            escapes |= first;
-            escaped |= first << 1;
-            left &= !(first | first << 1);
-        }
-        (escapes, escaped)
+    fn short(&self, bytes: u8x64<S>) -> u64 {
+        let controls = self.are_either(bytes, b'b', b'r') | self.are_either(bytes, b'f', b'n') | self.are(bytes, b't');
+        controls | self.are(bytes, b'"') | self.are(bytes, b'\\') | self.are(bytes, b'/')
+    }
+
+    /// Two bytes that differ in one bit.
+    #[inline(always)]
+    fn are_either(&self, bytes: u8x64<S>, one: u8, other: u8) -> u64 {
+        self.are(bytes | u8x64::splat(self.simd, one ^ other), one | other)
     }
 
     #[inline(always)]
@@ -175,6 +192,17 @@ impl<S: Simd> Reader<S> {
 /// How many more brackets open in a JSON text than close, those in its strings apart; `None` where a string does not end.
 pub(crate) fn left_open(json: &[u8]) -> Option<i64> {
     dispatch!(Level::new(), simd => Reader::new(simd, false).left_open(json))
+}
+
+/// Those of the backslashes that begin an escape: of each run, every other one from its first.
+#[inline(always)]
+fn escapes(backslashes: u64) -> u64 {
+    const EVEN: u64 = 0x5555_5555_5555_5555;
+    let first = backslashes & !(backslashes << 1);
+    // Adding a run's first bit to it clears the run and carries into the byte behind it, which is no backslash.
+    let at_even = backslashes & !backslashes.wrapping_add(first & EVEN);
+    let at_odd = backslashes & !at_even;
+    at_even & EVEN | at_odd & !EVEN
 }
 
 /// The bits at and behind which an odd number of `quotes` stand: an opening one, and all up to the one that closes.
@@ -222,13 +250,14 @@ mod tests {
 
         #[test]
         fn every_mark_is_found_wherever_the_text_is_cut(
-            text in prop::collection::vec(prop::sample::select(&b"ab\"\"\\"[..]), 1..5_000),
+            text in prop::collection::vec(prop::sample::select(&b"aub\"\"\\\\"[..]), 1..5_000),
             cuts in prop::collection::vec(0usize..5_000, 0..3),
         ) {
-            let (mut quotes, mut escapes, mut escaped) = (Vec::new(), Vec::new(), false);
+            let (mut quotes, mut escapes, mut strange, mut escaped) = (Vec::new(), Vec::new(), Vec::new(), false);
             for (at, byte) in text.iter().enumerate() {
                 let was_escaped = std::mem::replace(&mut escaped, false);
                 match byte {
+                    _ if was_escaped && !b"\"\\/bfnrt".contains(byte) => strange.push(at),
                     b'\\' if !was_escaped => { escapes.push(at); escaped = true }
                     b'"' if !was_escaped => quotes.push(at),
                     _ => {}
@@ -237,31 +266,27 @@ mod tests {
             let mut cuts: Vec<_> = cuts.into_iter().filter(|cut| *cut < text.len()).chain([0, text.len()]).collect();
             cuts.sort_unstable();
             cuts.dedup();
-            let mut marks = Marks::new();
-            let (mut found_quotes, mut found_escapes) = (Vec::new(), Vec::new());
-            for cut in cuts.windows(2) {
-                let (piece, mut at) = (&text[cut[0]..cut[1]], 0);
-                while at < piece.len() {
-                    let (begins, block) = marks.around(piece, cut[0], at);
-                    let places = |bits: u64| (0..BLOCK).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| cut[0] + begins + bit);
-                    found_quotes.extend(places(block.quotes));
-                    found_escapes.extend(places(block.escapes));
-                    at = begins + BLOCK;
+            let found = |which: fn(&Block) -> u64| {
+                let (mut marks, mut found) = (Marks::new(), Vec::new());
+                for cut in cuts.windows(2) {
+                    let (piece, mut at) = (&text[cut[0]..cut[1]], 0);
+                    while let Some(mark) = marks.find(piece, cut[0], at, which) {
+                        found.push(cut[0] + mark);
+                        at = mark + 1;
+                    }
                 }
-            }
-            prop_assert_eq!(found_quotes, quotes);
-            prop_assert_eq!(found_escapes, escapes);
-            prop_assert!(marks.is_ascii() && !marks.has_controls());
+                (found, marks.is_ascii() && !marks.has_controls())
+            };
+            prop_assert_eq!(found(|block| block.quotes), (quotes, true));
+            prop_assert_eq!(found(|block| block.escapes), (escapes, true));
+            prop_assert_eq!(found(|block| block.strange), (strange, true));
         }
 
         #[test]
         fn what_is_not_plain_is_told(text in prop::collection::vec(prop::sample::select(&b" a\x1f\n\x7f\x80\xff"[..]), 1..70), plain in 0usize..3_000) {
             let text = [vec![b'a'; plain], text].concat();
             let mut marks = Marks::new();
-            let mut at = 0;
-            while at < text.len() {
-                at = marks.around(&text, 0, at).0 + BLOCK;
-            }
+            prop_assert_eq!(marks.find(&text, 0, 0, |_| 0), None);
             prop_assert_eq!(marks.has_controls(), text.iter().any(|byte| *byte < 0x20));
             prop_assert_eq!(marks.is_ascii(), text.is_ascii());
         }

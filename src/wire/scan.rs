@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::error::{Code, Error};
 
 use super::cursor::Cursor;
-use super::marks::{BLOCK, Block, Marks};
+use super::marks::{Block, Marks};
 use super::utf8;
 
 /// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
@@ -99,30 +99,19 @@ impl<'a> Scan<'a> {
     #[inline]
     pub(crate) fn plain(&mut self) -> Option<&'a [u8]> {
         let (piece, quote) = self.cursor.piece();
-        let start = quote + 1;
-        let mut at = start;
-        while at < piece.len() {
-            let (begins, Block { quotes, escapes }) = self.marks.around(piece, self.cursor.begins(), at);
-            let mark = quotes | escapes;
-            if mark == 0 {
-                at = begins + BLOCK;
-                continue;
-            }
-            if self.marks.has_controls() || escapes & mark & mark.wrapping_neg() != 0 {
-                return None;
-            }
-            let end = begins + mark.trailing_zeros() as usize;
-            self.cursor.advance(end + 1 - quote);
-            return Some(&piece[start..end]);
+        let end = self.marks.find(piece, self.cursor.begins(), quote + 1, |block| block.quotes | block.escapes)?;
+        if piece[end] != b'"' || self.marks.has_controls() {
+            return None;
         }
-        None
+        self.cursor.advance(end + 1 - quote);
+        Some(&piece[quote + 1..end])
     }
 
     /// Checks the value that comes next, and goes past it.
     pub(crate) fn skip(&mut self) -> Result<(), Error> {
         let mut first = true;
         match self.value()? {
-            b'"' => self.string(|_| ()).map(drop),
+            b'"' => self.skip_string(),
             b'{' => {
                 self.enter()?;
                 while self.more(b'}', &mut first)? {
@@ -202,59 +191,48 @@ impl<'a> Scan<'a> {
     pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
         let start = self.offset();
         self.cursor.advance(1);
-        while !self.run(&mut sink)? {}
-        Ok(start..self.offset())
+        while let Some(mark) = self.run(|block| block.quotes | block.escapes, &mut sink)? {
+            self.cursor.advance(1);
+            if mark == b'"' {
+                return Ok(start..self.offset());
+            }
+            sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        Err(early())
     }
 
-    /// Reads a string on to its end, or to the end of the piece, or past an escape that is not one of the short ones.
-    /// Whether the string has ended.
-    #[inline]
-    fn run(&mut self, sink: &mut impl FnMut(&[u8])) -> Result<bool, Error> {
-        let (piece, from) = self.cursor.piece();
-        if from == piece.len() {
-            return Err(early());
-        }
-        // How far `sink` has it, and up to where the marks are known to be of no interest.
-        let (mut read, mut at) = (from, from);
-        while at < piece.len() {
-            let (begins, Block { quotes, escapes }) = self.marks.around(piece, self.cursor.begins(), at);
-            let mut escapes = escapes & quotes.wrapping_sub(1) & !quotes;
-            while escapes != 0 {
-                let escape = begins + escapes.trailing_zeros() as usize;
-                escapes &= escapes - 1;
-                sink(&piece[read..escape]);
-                read = escape + 1;
-                // Nearly every escape is a `\n` or a `\"` in one piece.
-                let Some(plain @ 1..) = piece.get(read).map(|byte| UNESCAPED[usize::from(*byte)]) else {
-                    self.go(&piece[from..read])?;
-                    sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
-                    return Ok(false);
-                };
-                sink(&[plain]);
-                read += 1;
-            }
-            if quotes != 0 {
-                let quote = begins + quotes.trailing_zeros() as usize;
-                sink(&piece[read..quote]);
-                self.go(&piece[from..quote])?;
+    /// Checks the string that the scanner stands on, and goes past it.
+    pub(crate) fn skip_string(&mut self) -> Result<(), Error> {
+        self.cursor.advance(1);
+        while let Some(mark) = self.run(|block| block.quotes | block.strange, &mut |_| ())? {
+            if mark == b'"' {
                 self.cursor.advance(1);
-                return Ok(true);
+                return Ok(());
             }
-            at = begins + BLOCK;
+            self.escape()?;
         }
-        sink(&piece[read..]);
-        self.go(&piece[from..])?;
-        Ok(false)
+        Err(early())
     }
 
-    /// Goes past a part of a string.
+    /// Reads a string on to the next byte at which `which` has a bit. `None` at the end of the body.
     #[inline]
-    fn go(&mut self, run: &[u8]) -> Result<(), Error> {
-        if self.marks.has_controls() && has_control(run) {
-            return Err(self.bare_control(run));
+    fn run(&mut self, which: impl Fn(&Block) -> u64, sink: &mut impl FnMut(&[u8])) -> Result<Option<u8>, Error> {
+        loop {
+            let (piece, at) = self.cursor.piece();
+            if at == piece.len() {
+                return Ok(None);
+            }
+            let mark = self.marks.find(piece, self.cursor.begins(), at, &which);
+            let run = &piece[at..mark.unwrap_or(piece.len())];
+            if self.marks.has_controls() && has_control(run) {
+                return Err(self.bare_control(run));
+            }
+            sink(run);
+            self.cursor.advance(run.len());
+            if let Some(mark) = mark {
+                return Ok(Some(piece[mark]));
+            }
         }
-        self.cursor.advance(run.len());
-        Ok(())
     }
 
     fn bare_control(&self, run: &[u8]) -> Error {

@@ -158,7 +158,7 @@ impl<'a> Peek<'a> {
 
     fn payload(&mut self, place: Place) -> Result<u64, Error> {
         if place == Place::Plain {
-            return self.scan.string(|_| ()).map(|_| 0);
+            return self.scan.skip_string().map(|()| 0);
         }
         let start = self.scan.offset();
         let head = Name::of_text(&mut self.scan)?;
