@@ -25,6 +25,9 @@ impl ConfigError {
         if let (true, Some(key)) = (reason == "duplicate key", error.span().and_then(|span| text.get(span))) {
             reason = format!("{key} stands twice");
         } else if let Some(key) = key_of_value(before) {
+            if reason.starts_with("invalid type: integer") {
+                reason = "is a number larger than any that is allowed".to_owned();
+            }
             reason = format!("{key}: {reason}");
         }
         Self::new(format!("line {line}"), reason)
