@@ -38,13 +38,12 @@ fn spend(nanos: u64) -> Amounts {
 
 fn request(workspace: &str, hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller(workspace);
-    let limits = limits.to_vec();
     Reservation {
         caller,
         modality: None,
         model: None,
         hold,
-        limits,
+        limits: limits.into(),
         lasting: false,
         record: None,
         now: Timestamp::EPOCH,

@@ -99,6 +99,16 @@ impl Caller {
         &self.0.home
     }
 
+    /// Whether the two were told apart by nothing: one is a clone of the other.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// A number that clones share.
+    pub(super) fn number(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Whether the key may use `model` of `modality`.
     pub fn may_use(&self, model: &str, modality: Modality) -> bool {
         self.0.modalities.contains(&modality) && self.0.models.allow(model)

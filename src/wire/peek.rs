@@ -49,7 +49,7 @@ pub fn peek(pieces: &[Bytes]) -> Result<Facts, Error> {
         scan: Scan::new(pieces),
         facts: Facts { body_bytes, ..Facts::default() },
         fault: None,
-        seen: Vec::with_capacity(16),
+        seen: Seen::default(),
     };
     let read = peek.object();
     peek.scan.check_text(pieces, read.is_ok())?;
@@ -65,8 +65,30 @@ struct Peek<'a> {
     facts: Facts,
     /// The first field of a wrong type.
     fault: Option<Error>,
-    /// Hashes of the top-level keys so far. Who makes two keys collide is told that they stand twice.
-    seen: Vec<u64>,
+    seen: Seen,
+}
+
+/// Hashes of the top-level keys so far. Who makes two keys collide is told that they stand twice.
+#[derive(Default)]
+struct Seen {
+    /// As many as nearly every request has.
+    first: [u64; 16],
+    count: usize,
+    more: Vec<u64>,
+}
+
+impl Seen {
+    fn contains(&self, hash: u64) -> bool {
+        self.first[..self.count.min(self.first.len())].contains(&hash) || self.more.contains(&hash)
+    }
+
+    fn push(&mut self, hash: u64) {
+        match self.first.get_mut(self.count) {
+            Some(free) => *free = hash,
+            None => self.more.push(hash),
+        }
+        self.count += 1;
+    }
 }
 
 impl Peek<'_> {
@@ -94,10 +116,10 @@ impl Peek<'_> {
         let mut hasher = QuickHasher::default();
         hasher.write(key.as_bytes());
         let hash = hasher.finish();
-        if self.seen.contains(&hash) {
+        if self.seen.contains(hash) {
             return Err(self.scan.bad(&format!("the key `{}` stands twice", shown(key))).param(shown(key)));
         }
-        if self.seen.len() == MAX_MEMBERS {
+        if self.seen.count == MAX_MEMBERS {
             return Err(self.scan.bad("it has more than 1024 members"));
         }
         self.seen.push(hash);

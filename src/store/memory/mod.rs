@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod audit;
 pub mod jobs;
+mod kept;
 pub mod keys;
 pub mod ledger;
 pub mod limits;

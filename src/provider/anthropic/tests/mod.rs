@@ -41,7 +41,7 @@ fn target(upstream: &str) -> Target {
     Target {
         provider: "anthropic".into(),
         codec: Arc::new(Anthropic),
-        base_url: Uri::from_static("http://127.0.0.1:9/"),
+        base_url: Uri::from_static("http://127.0.0.1:9/").into(),
         credential: Arc::new(Credential::ApiKey("sk-ant-secret".into())),
         upstream: upstream.into(),
         terms: Arc::new(ModelTerms::new("claude", Modality::Text)),

@@ -10,7 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
 use crate::domain::alert::Alert;
 use crate::domain::caller::Home;
-use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Mode};
+use crate::domain::limit::{Amounts, Limit, LimitKey, Mode};
 use crate::domain::modality::Modality;
 use crate::store::counter::{Counter, Hold};
 use crate::store::ledger::PostedQuery;
@@ -59,7 +59,7 @@ pub(super) enum Admission {
     Admitted {
         grant: String,
         at: Timestamp,
-        headroom: Vec<Headroom>,
+        headroom: Headroom,
     },
     Refused(Refusal),
 }
@@ -236,12 +236,10 @@ impl Books {
         Admission::Admitted { grant: id.1, at: now, headroom }
     }
 
-    fn headroom(&self, places: &[Place]) -> Vec<Headroom> {
+    fn headroom(&self, places: &[Place]) -> Headroom {
         let shown = |place: &Place| {
             let counter = &self.counters.get(place)?.counter;
-            let Limit { key, mode, .. } = &*counter.limit;
-            let told = *mode == Mode::Enforce && (key.measure == Measure::Requests || key.measure.is_tokens());
-            told.then(|| counter.headroom(self.now))
+            Headroom::tells(&counter.limit).then(|| counter.room(self.now))
         };
         places.iter().filter_map(shown).collect()
     }
