@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::hold::LastingHold;
 use crate::domain::limit::Amounts;
@@ -70,7 +71,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn running(&self, meter: &Meter) -> Option<UsageRecord>;
 
     /// The id of that record.
-    fn record_id(&self) -> Option<Arc<str>>;
+    fn record_id(&self) -> Option<Id>;
 
     /// The host's word that it is going down, from which on what is cut is cut by us; `None` where nobody would say it.
     fn closing(&self) -> Option<&Closing>;
@@ -88,7 +89,7 @@ impl Journal for Nobody {
         None
     }
 
-    fn record_id(&self) -> Option<Arc<str>> {
+    fn record_id(&self) -> Option<Id> {
         None
     }
 
@@ -280,7 +281,7 @@ impl Meter {
     }
 
     /// The id of the request's record; `None` where nobody journals.
-    pub(crate) fn record_id(&self) -> Option<Arc<str>> {
+    pub(crate) fn record_id(&self) -> Option<Id> {
         self.0.journal.record_id()
     }
 

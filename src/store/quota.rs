@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
 use crate::domain::hold::LastingHold;
@@ -33,7 +34,7 @@ pub struct Reservation {
     pub lasting: bool,
     /// The request's record in the ledger, which tells what became of it should its instance die. `None` where nobody
     /// keeps one.
-    pub record: Option<Arc<str>>,
+    pub record: Option<Id>,
     /// The gateway's time; stores with a clock of their own go by that.
     pub now: Timestamp,
 }

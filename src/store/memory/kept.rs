@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
+use crate::base::short_id::Id;
 use crate::domain::limit::Amounts;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
@@ -12,8 +13,8 @@ use super::rollup::Line;
 
 /// A record that has ended.
 pub(super) struct Kept {
-    id: Arc<str>,
-    request_id: Arc<str>,
+    id: Id,
+    request_id: Id,
     line: Arc<Line>,
     endpoint: Arc<str>,
     upstream_model: Option<Arc<str>>,
@@ -66,8 +67,8 @@ impl Kept {
     pub(super) fn record(&self, time: Timestamp) -> UsageRecord {
         let Line { home, key_id, model, provider, modality } = &*self.line;
         UsageRecord {
-            id: Arc::clone(&self.id),
-            request_id: Arc::clone(&self.request_id),
+            id: self.id.clone(),
+            request_id: self.request_id.clone(),
             time,
             home: home.clone(),
             key_id: Arc::clone(key_id),

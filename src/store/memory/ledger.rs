@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::clock::Timestamp;
 use crate::base::hash::{QuickMap, QuickSet};
+use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::limit::Amounts;
 use crate::domain::record::{Outcome, UsageRecord};
@@ -17,6 +18,7 @@ use crate::store::tables::{Page, PageOf};
 
 use super::kept::Kept;
 use super::rollup::{DAY, Line, Report, Rollup, Sum, day_of, is, owner_passes};
+use super::slab::Slab;
 
 /// Keeps usage records in this process, and forgets them with it.
 ///
@@ -39,14 +41,14 @@ pub struct MemoryLedger {
 /// Where a record stands: by arrival, then in the order of coming in.
 type Place = (Timestamp, u64);
 
-#[derive(Default)]
 struct State {
     /// What runs, by its id. It is replaced when it ends.
-    running: QuickMap<Arc<str>, (Place, Box<UsageRecord>)>,
-    /// What has ended. Boxed: a tree moves its values about.
-    ended: BTreeMap<Place, Box<Kept>>,
+    running: QuickMap<Id, (Place, Box<UsageRecord>)>,
+    /// What has ended, and the order of it: a tree moves its values about.
+    ended: Slab<Kept>,
+    order: BTreeMap<Place, usize>,
     /// The ids of what has ended and is kept.
-    known: QuickSet<Arc<str>>,
+    known: QuickSet<Id>,
     next: u64,
     rollup: Rollup,
 }
@@ -54,7 +56,7 @@ struct State {
 impl MemoryLedger {
     /// An empty ledger.
     pub fn new() -> Self {
-        Self { state: Mutex::default(), keep: 5_000 }
+        Self { state: Mutex::new(State::new()), keep: 5_000 }
     }
 
     /// Keeps so many records one by one.
@@ -77,12 +79,11 @@ impl MemoryLedger {
         while from < after && found.len() < limit {
             let state = self.state();
             let mut seen = 0;
-            for (place, kept) in state.ended.range(from..after).rev().take(AT_ONCE) {
+            for (place, record) in state.ended(from..after).rev().take(AT_ONCE) {
                 seen += 1;
-                after = *place;
-                let record = kept.record(place.0);
+                after = place;
                 if passes(&record, filter) {
-                    found.push((*place, record));
+                    found.push((place, record));
                     if found.len() == limit {
                         break;
                     }
@@ -108,6 +109,17 @@ impl Default for MemoryLedger {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            running: QuickMap::default(),
+            ended: Slab::new(),
+            order: BTreeMap::new(),
+            known: QuickSet::default(),
+            next: 0,
+            rollup: Rollup::default(),
+        }
+    }
+
     /// Takes a record in. One that has ended stays as it is: a replay changes nothing.
     fn put(&mut self, record: UsageRecord, keep: usize) {
         if record.outcome.is_none() {
@@ -121,11 +133,13 @@ impl State {
             None => self.place(&record),
         };
         let line = self.rollup.add(&record);
-        self.known.insert(Arc::clone(&record.id));
-        self.ended.insert(place, Box::new(Kept::new(record, line)));
-        while self.ended.len() > keep {
-            let Some((_, oldest)) = self.ended.pop_first() else { return };
-            self.known.remove(oldest.id());
+        self.known.insert(record.id.clone());
+        self.order.insert(place, self.ended.insert(Kept::new(record, line)));
+        while self.order.len() > keep {
+            let Some((_, oldest)) = self.order.pop_first() else { return };
+            if let Some(oldest) = self.ended.remove(oldest) {
+                self.known.remove(oldest.id());
+            }
         }
     }
 
@@ -137,7 +151,7 @@ impl State {
             Some((place, _)) => *place,
             None => self.place(&record),
         };
-        self.running.insert(Arc::clone(&record.id), (place, Box::new(record)));
+        self.running.insert(record.id.clone(), (place, Box::new(record)));
     }
 
     fn place(&mut self, record: &UsageRecord) -> Place {
@@ -153,8 +167,13 @@ impl State {
 
     /// What has ended within `span`.
     fn between(&self, span: &Range<Timestamp>) -> impl Iterator<Item = UsageRecord> {
-        let places = (span.start < span.end).then(|| self.ended.range((span.start, 0)..(span.end, 0)));
-        places.into_iter().flatten().map(|(place, kept)| kept.record(place.0))
+        let places = (span.start < span.end).then(|| self.ended((span.start, 0)..(span.end, 0)));
+        places.into_iter().flatten().map(|(_, record)| record)
+    }
+
+    fn ended(&self, places: Range<Place>) -> impl DoubleEndedIterator<Item = (Place, UsageRecord)> {
+        let kept = |(place, at): (&Place, &usize)| Some((*place, self.ended.get(*at)?.record(place.0)));
+        self.order.range(places).filter_map(kept)
     }
 
     /// Adds up what passes `filter`: whole days from the sums, their edges and what runs from the records.
@@ -275,7 +294,7 @@ impl UsageStore for MemoryLedger {
 
 impl fmt::Debug for MemoryLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryLedger").field("kept", &self.state().ended.len()).field("keep", &self.keep).finish()
+        f.debug_struct("MemoryLedger").field("kept", &self.state().order.len()).field("keep", &self.keep).finish()
     }
 }
 

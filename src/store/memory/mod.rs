@@ -9,4 +9,5 @@ pub mod ledger;
 pub mod limits;
 pub mod quota;
 mod rollup;
+mod slab;
 pub mod webhooks;

@@ -21,7 +21,6 @@
 
 mod seed;
 mod shard;
-mod slab;
 #[cfg(test)]
 mod tests;
 

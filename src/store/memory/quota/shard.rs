@@ -18,7 +18,7 @@ use crate::store::counter::{Counter, Hold};
 use crate::store::ledger::PostedQuery;
 use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation};
 
-use super::slab::Slab;
+use crate::store::memory::slab::Slab;
 
 use self::lasting::Lasting;
 

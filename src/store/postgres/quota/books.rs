@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
+use crate::base::short_id::Id;
 use crate::domain::alert::Alert;
 use crate::domain::caller::Home;
 use crate::domain::limit::{Amounts, Limit, LimitKey, Mode};
@@ -37,7 +38,7 @@ struct OpenGrant {
     lasting: bool,
     /// The request's record in the ledger.
     #[serde(default)]
-    record: Option<Arc<str>>,
+    record: Option<Id>,
     /// By the counter's name.
     holds: Vec<(String, Hold)>,
 }
