@@ -170,7 +170,6 @@ fn unavailable(error: &StoreError) -> Error {
     log::store_failed("the quota store cannot be reached", error);
     Error::new(Code::QuotaUnavailable, "The limits of this key cannot be checked at the moment. Try again shortly.")
         .retry_after(Duration::from_secs(1))
-        .should_retry(true)
         .cause(format!("the quota store failed: {error}"))
 }
 

@@ -142,8 +142,7 @@ impl<C: VendorClient> RouteFuture<C> {
                         return Poll::Ready(Err(Error::new(
                             Code::LedgerUnavailable,
                             "The ledger cannot be written, so nothing was sent to the vendor. Try again shortly.",
-                        )
-                        .should_retry(true)));
+                        )));
                     }
                     trip.start()
                 }
