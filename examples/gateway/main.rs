@@ -9,6 +9,7 @@ mod accept;
 mod args;
 mod deadline;
 mod demo;
+mod greeting;
 mod linger;
 mod refusal;
 mod server;

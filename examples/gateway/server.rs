@@ -19,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::accept::accept;
 use crate::deadline::Deadline;
+use crate::greeting::Greeting;
 use crate::linger::Linger;
 use crate::refusal::Enveloped;
 
@@ -69,8 +70,8 @@ pub async fn serve(
         };
         let service =
             TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
-        let connection =
-            server.serve_connection(TokioIo::new(Enveloped::new(Linger::new(stream))), service).into_owned();
+        let stream = Enveloped::new(Greeting::new(Linger::new(stream), HEADERS));
+        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = connections.watch(connection);
         // A connection that fails is its caller's affair; its request is on record.
         tokio::spawn(woken(closing.clone(), connection));
