@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kancy::{Closing, Gateway, HyperClient, Registry};
+use kancy::{Closing, Gateway, Registry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -19,13 +19,16 @@ mod linger;
 mod refusal;
 #[path = "../examples/gateway/server.rs"]
 mod server;
+#[path = "../examples/gateway/workers.rs"]
+mod workers;
 
 async fn served() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let gateway = Gateway::builder(Registry::offline(), HyperClient::new()).build();
+    let gateway = Gateway::builder(Registry::offline(), workers::OwnClient).build();
     let signals = server::Signals::new().unwrap();
-    tokio::spawn(server::serve(listener, gateway, signals, Closing::default(), Duration::from_secs(1)));
+    let workers = workers::Workers::start().unwrap();
+    tokio::spawn(server::serve(listener, gateway, workers, signals, Closing::default(), Duration::from_secs(1)));
     address
 }
 
