@@ -250,7 +250,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn it_agrees_with_a_parser(bytes in mutated()) {
+    fn it_agrees_with_a_parser(bytes in prop_oneof![mutated(), long_text()]) {
         let ours = peek(&[Bytes::from(bytes.clone())]);
         let theirs = serde_json::from_slice::<Members>(&bytes);
         match (&ours, &theirs) {
@@ -279,6 +279,27 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn cuts_change_nothing_in_long_texts(
+        bytes in long_text(),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 1usize..4), 0..6),
+    ) {
+        let body = Bytes::from(bytes);
+        let whole = peek(std::slice::from_ref(&body));
+        let singles: Vec<Bytes> = (0..body.len()).map(|at| body.slice(at..=at)).collect();
+        prop_assert_eq!(&peek(&singles), &whole);
+        let escapes: Vec<_> = (0..body.len()).filter(|at| body[*at] == b'\\').collect();
+        // Mostly near an escape, with slivers behind.
+        let mut places = vec![0, body.len()];
+        for (cut, width) in cuts {
+            let at = if escapes.is_empty() { cut.index(body.len()) } else { escapes[cut.index(escapes.len())] };
+            places.extend([at, at + 1, at + 1 + width, at + 2 + width].map(|at| at.min(body.len())));
+        }
+        places.sort();
+        let pieces: Vec<Bytes> = places.windows(2).map(|pair| body.slice(pair[0]..pair[1])).collect();
+        prop_assert_eq!(&peek(&pieces), &whole);
     }
 
     #[test]
@@ -328,5 +349,85 @@ fn what_the_vendor_would_keep_or_do_on_its_own_is_noted() {
         r#"{"input":"hi"}"#,
     ] {
         assert_eq!(unowned(body), None, "{body}");
+    }
+}
+
+/// A body with texts of thousands of bytes, escapes and breaks of all kinds near every boundary.
+fn long_text() -> impl Strategy<Value = Vec<u8>> {
+    let run = (
+        prop::sample::select(vec![0usize, 1, 5, 40, 62, 63, 64, 65, 127, 500, 1_990, 2_040, 2_047, 2_048, 5_000]),
+        0usize..9,
+    )
+        .prop_map(|(base, more)| "k".repeat(base + more));
+    let odd = prop::sample::select(vec![
+        "\\n",
+        "\\\\",
+        "\\\"",
+        "\\/",
+        "\\u0041",
+        "\\ud83d\\ude00",
+        "\\ud83d",
+        "\\udc00",
+        "\\x",
+        "\\u00g0",
+        "\\",
+        "é",
+        "😀",
+        "\t",
+        "\x1f",
+        "\x7f",
+        "",
+    ]);
+    let odd = (odd, 0u32..6).prop_map(|(odd, rare)| match rare {
+        0 => odd,
+        _ if matches!(odd, "\\ud83d" | "\\udc00" | "\\x" | "\\u00g0" | "\\" | "\t" | "\x1f") => "\\\\",
+        _ => odd,
+    });
+    let text = prop::collection::vec((run, odd), 0..4)
+        .prop_map(|parts| parts.into_iter().map(|(run, odd)| run + odd).collect::<String>());
+    let shape = (prop::sample::select(vec!["", "\n", "   ", "\t"]), 0u32..9);
+    (prop::collection::vec((text.clone(), text, shape), 1..5), any::<prop::sample::Index>(), 0u32..12).prop_map(
+        |(members, at, spoil)| {
+            let member = |(n, (key, text, (space, kind))): (usize, &(String, String, (&str, u32)))| match kind {
+                0 => format!("{space}\"model\":\"{text}\""),
+                1 => format!("{space}\"input\":{space}\"{text}\""),
+                2 => format!(
+                    "{space}\"messages\":[{{\"type\":\"image_url\",\"image_url\":{{\"url\":\"data:{text}\"}}}}]"
+                ),
+                3 => format!("\"messages\":[{{\"{key}\":\"{text}\",{space}\"type\":\"{text}\"}}]"),
+                4 => format!("\"stream_options\":{{\"{key}\":{space}\"{text}\"}}"),
+                _ => format!("{space}\"{n}{key}\"{space}:\"{text}\""),
+            };
+            let members: Vec<_> = members.iter().enumerate().map(member).collect();
+            let mut bytes = format!("{{{}}}", members.join(",")).into_bytes();
+            let at = at.index(bytes.len());
+            if spoil == 0 {
+                bytes[at] = 0xff;
+            }
+            bytes
+        },
+    )
+}
+
+#[test]
+fn a_long_text_with_its_first_escape_far_behind_is_read() {
+    for long in [100, 2_040, 2_050, 5_000, 100_000] {
+        let text = "k".repeat(long);
+        for body in [
+            format!(r#"{{"{text}\n":1,"model":"m"}}"#),
+            format!(r#"{{"model":"{text}\n"}}"#),
+            format!(r#"{{"messages":[{{"type":"input_image","image_url":"data:{text}\/AAA"}}],"model":"a"}}"#),
+            // With line breaks, but not in its strings.
+            format!("{{\n  \"image\": \"data:{text}\",\n  \"model\": \"a\"\n}}\n"),
+        ] {
+            let facts = read(&body);
+            let value: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(facts.model.map(|m| m.value).as_deref(), value["model"].as_str());
+            for cut in [1, 20, 60, body.len() - 20] {
+                let bytes = Bytes::from(body.clone());
+                let cut = peek(&[bytes.slice(..cut), bytes.slice(cut..)]).unwrap();
+                assert_eq!(cut.model.map(|m| m.value).as_deref(), value["model"].as_str());
+            }
+        }
     }
 }

@@ -186,13 +186,10 @@ impl Peek<'_> {
             return self.wrong(field, "a string").map(|()| None);
         }
         let start = self.scan.offset();
-        let value = match self.scan.plain() {
+        let mut decoded = Vec::new();
+        let value = match self.scan.text(|run| decoded.extend_from_slice(run))? {
             Some(text) => utf8(text).to_owned(),
-            None => {
-                let mut text = Vec::new();
-                self.scan.string(|run| text.extend_from_slice(run))?;
-                String::from_utf8(text).unwrap_or_default()
-            }
+            None => String::from_utf8(decoded).unwrap_or_default(),
         };
         Ok(Some(Located { value, at: start..self.scan.offset() }))
     }

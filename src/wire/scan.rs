@@ -78,33 +78,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads a member's key and its colon; the value comes next. What a [plain](Self::plain) key says is returned, what
-    /// another one says is given to `sink`.
+    /// Reads a member's key and its colon; the value comes next. The key comes as [text](Self::text) does.
     pub(crate) fn key(&mut self, sink: impl FnMut(&[u8])) -> Result<Option<&'a [u8]>, Error> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
-        let plain = self.plain();
-        if plain.is_none() {
-            self.string(sink)?;
-        }
+        let plain = self.text(sink)?;
         if self.value()? != b':' {
             return Err(self.bad("the colon behind a key is missing"));
         }
         self.cursor.advance(1);
         Ok(plain)
-    }
-
-    /// Reads the string that the scanner stands on, if it lies in one piece and is written without escapes.
-    #[inline]
-    pub(crate) fn plain(&mut self) -> Option<&'a [u8]> {
-        let (piece, quote) = self.cursor.piece();
-        let end = self.marks.find(piece, self.cursor.begins(), quote + 1, |block| block.quotes | block.escapes)?;
-        if piece[end] != b'"' || self.marks.has_controls() {
-            return None;
-        }
-        self.cursor.advance(end + 1 - quote);
-        Some(&piece[quote + 1..end])
     }
 
     /// Checks the value that comes next, and goes past it.
@@ -187,52 +171,68 @@ impl<'a> Scan<'a> {
 
     /// Reads the string that the scanner stands on, and gives its decoded UTF-8 to `sink`, run by run. A run may end
     /// within a character; all of them together are whole.
-    #[inline]
     pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
         let start = self.offset();
-        self.cursor.advance(1);
-        while let Some(mark) = self.run(|block| block.quotes | block.escapes, &mut sink)? {
-            self.cursor.advance(1);
-            if mark == b'"' {
-                return Ok(start..self.offset());
-            }
-            sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
+        if let Some(plain) = self.text(&mut sink)? {
+            sink(plain);
         }
-        Err(early())
+        Ok(start..self.offset())
+    }
+
+    /// Reads the string that the scanner stands on. What it says is returned where it stands in one piece and without
+    /// escapes, else given to `sink` as by [`string`](Self::string).
+    #[inline]
+    pub(crate) fn text(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Option<&'a [u8]>, Error> {
+        let which = |block: &Block| block.quotes | block.escapes;
+        self.cursor.advance(1);
+        let (mut run, mut mark) = self.run(which)?;
+        if mark == Some(b'"') {
+            self.cursor.advance(1);
+            return Ok(Some(run));
+        }
+        loop {
+            sink(run);
+            if let Some(mark) = mark {
+                self.cursor.advance(1);
+                if mark == b'"' {
+                    return Ok(None);
+                }
+                sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            (run, mark) = self.run(which)?;
+        }
     }
 
     /// Checks the string that the scanner stands on, and goes past it.
     pub(crate) fn skip_string(&mut self) -> Result<(), Error> {
         self.cursor.advance(1);
-        while let Some(mark) = self.run(|block| block.quotes | block.strange, &mut |_| ())? {
-            if mark == b'"' {
-                self.cursor.advance(1);
-                return Ok(());
+        loop {
+            match self.run(|block| block.quotes | block.strange)?.1 {
+                Some(b'"') => {
+                    self.cursor.advance(1);
+                    return Ok(());
+                }
+                Some(_) => drop(self.escape()?),
+                None => {}
             }
-            self.escape()?;
         }
-        Err(early())
     }
 
-    /// Reads a string on to the next byte at which `which` has a bit. `None` at the end of the body.
+    /// Reads a string on to the next byte at which `which` has a bit, or to the end of the piece: what lies before it, and
+    /// the byte.
     #[inline]
-    fn run(&mut self, which: impl Fn(&Block) -> u64, sink: &mut impl FnMut(&[u8])) -> Result<Option<u8>, Error> {
-        loop {
-            let (piece, at) = self.cursor.piece();
-            if at == piece.len() {
-                return Ok(None);
-            }
-            let mark = self.marks.find(piece, self.cursor.begins(), at, &which);
-            let run = &piece[at..mark.unwrap_or(piece.len())];
-            if self.marks.has_controls() && has_control(run) {
-                return Err(self.bare_control(run));
-            }
-            sink(run);
-            self.cursor.advance(run.len());
-            if let Some(mark) = mark {
-                return Ok(Some(piece[mark]));
-            }
+    fn run(&mut self, which: impl Fn(&Block) -> u64) -> Result<(&'a [u8], Option<u8>), Error> {
+        let (piece, at) = self.cursor.piece();
+        if at == piece.len() {
+            return Err(early());
         }
+        let mark = self.marks.find(piece, self.cursor.begins(), at, which);
+        let run = &piece[at..mark.unwrap_or(piece.len())];
+        if self.marks.has_controls() && has_control(run) {
+            return Err(self.bare_control(run));
+        }
+        self.cursor.advance(run.len());
+        Ok((run, mark.map(|mark| piece[mark])))
     }
 
     fn bare_control(&self, run: &[u8]) -> Error {

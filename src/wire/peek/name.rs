@@ -49,12 +49,9 @@ impl<'a> Name<'a> {
     /// Reads the string that the scanner stands on.
     #[inline]
     pub(super) fn of_text(scan: &mut Scan<'a>) -> Result<Self, Error> {
-        if let Some(plain) = scan.plain() {
-            return Ok(Self::Plain(plain));
-        }
         let mut start = Start::default();
-        scan.string(|run| start.push(run))?;
-        Ok(Self::Decoded(start))
+        let plain = scan.text(|run| start.push(run))?;
+        Ok(plain.map_or(Self::Decoded(start), Self::Plain))
     }
 
     /// The text, unless it was decoded and is longer than any word that is looked for.
