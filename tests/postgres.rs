@@ -453,3 +453,40 @@ async fn a_newer_database_and_a_wish_for_tls_are_refused_with_what_to_do() {
     let tls = PostgresStore::connect("postgres://u:hunter2@localhost/x?sslmode=require").await.unwrap_err();
     assert!(tls.message().contains("sslmode=disable") && !tls.message().contains("hunter2"), "{tls}");
 }
+
+/// A host may serve on runtimes that end before the last rows are written.
+#[tokio::test]
+async fn a_row_is_written_though_the_runtime_that_asked_for_its_connection_has_ended() {
+    let Some(server) = postgres() else { return };
+    let url = database(&server).await;
+    let store = connect(&url).await;
+    let (raw, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE application_name = 'kancy' AND datname = current_database()";
+    raw.batch_execute(kill).await.unwrap();
+    // What is asked there connects anew.
+    let asking = store.clone();
+    let other = std::thread::spawn(move || {
+        let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        other.block_on(async {
+            for _ in 0..10 {
+                let ask = || asking.records(RecordFilter::default(), Page { after: None, limit: 1 });
+                let _ = tokio::join!(ask(), ask(), ask(), ask());
+            }
+        });
+        other
+    });
+    let other = tokio::task::spawn_blocking(|| other.join().unwrap()).await.unwrap();
+
+    raw.batch_execute("BEGIN; LOCK TABLE kancy_ledger").await.unwrap();
+    let writing = tokio::spawn(store.record(contract::ledger::record("last", contract::ledger::NOON)));
+    eventually("the row waits for the lock", Duration::from_secs(5), async || {
+        let waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        !raw.query(waiting, &[]).await.unwrap().is_empty()
+    })
+    .await;
+    tokio::task::spawn_blocking(|| drop(other)).await.unwrap();
+    raw.batch_execute("COMMIT").await.unwrap();
+    writing.await.unwrap().unwrap();
+}

@@ -20,6 +20,7 @@
 //!
 //! The connection is not encrypted: use a private network or a local proxy.
 
+mod connect;
 mod instances;
 mod jobs;
 mod keys;
@@ -39,10 +40,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Config, NoTls, Row};
+use tokio_postgres::{Config, Row};
 
 use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
@@ -96,6 +98,8 @@ struct Inner {
 /// What the store's tasks share with it.
 struct Shared {
     pool: Pool,
+    /// The one that the store was made on: its tasks and its connections are there.
+    runtime: Handle,
     /// This instance, among those that share the database.
     instance: String,
     key_epoch: AtomicU64,
@@ -121,10 +125,12 @@ impl PostgresStore {
     pub async fn connect_with(url: &str, options: PostgresOptions) -> StoreResult<Self> {
         let config = read_url(url)?;
         let connections = options.connections.max(3);
-        let pool = pool(config.clone(), connections)?;
+        let runtime = Handle::current();
+        let pool = pool(config.clone(), connections, runtime.clone())?;
         migrate::run(&mut *client(&pool).await?).await?;
         let shared = Arc::new(Shared {
             pool,
+            runtime,
             instance: new_id("i_"),
             key_epoch: AtomicU64::new(0),
             limits: watch::Sender::new(0),
@@ -236,8 +242,9 @@ fn read_url(url: &str) -> StoreResult<Config> {
     Ok(config)
 }
 
-fn pool(config: Config, connections: usize) -> StoreResult<Pool> {
-    let manager = Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+fn pool(config: Config, connections: usize, runtime: Handle) -> StoreResult<Pool> {
+    let manager =
+        Manager::from_connect(config, connect::On(runtime), ManagerConfig { recycling_method: RecyclingMethod::Fast });
     let timeouts = Timeouts { wait: Some(PATIENCE), create: Some(PATIENCE), recycle: Some(PATIENCE) };
     Pool::builder(manager)
         .max_size(connections)

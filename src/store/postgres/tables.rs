@@ -53,10 +53,7 @@ impl LimitStore for PostgresStore {
 impl AlertStore for PostgresStore {
     fn raise(&self, alert: Alert) {
         let shared = Arc::clone(&self.0.shared);
-        // Outside of a runtime nobody could write it, nor settle what raised it.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { raise(&shared, &[alert]).await });
-        }
+        self.0.shared.runtime.spawn(async move { raise(&shared, &[alert]).await });
     }
 
     fn list(&self, page: Page) -> StoreFuture<StoreResult<PageOf<Alert>>> {

@@ -39,6 +39,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use redis::Client;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::base::clock::Timestamp;
@@ -77,6 +78,7 @@ struct Handle(Arc<Inner>);
 
 struct Inner {
     connection: ConnectionManager,
+    runtime: Runtime,
     ledger: Arc<dyn UsageStore>,
     queue: Arc<Queue<Settlement>>,
     /// Settlements in the queue that came to more than they held: who asks after them must see them.
@@ -121,6 +123,7 @@ impl RedisQuota {
         let connection = client.get_connection_manager_with_config(config).await.map_err(|e| failed(&e))?;
         let inner = Arc::new(Inner {
             connection,
+            runtime: Runtime::current(),
             ledger,
             queue: Arc::new(Queue::new()),
             overshoots: AtomicUsize::new(0),
@@ -163,7 +166,7 @@ impl fmt::Debug for RedisQuota {
 impl QuotaStore for RedisQuota {
     fn reserve(&self, request: Reservation) -> StoreFuture<StoreResult<Decision>> {
         let inner = Arc::clone(&self.0.0);
-        to_its_end(async move { inner.reserve(request).await.map(Unclaimed::new) }, |unclaimed| {
+        to_its_end(&self.0.0.runtime, async move { inner.reserve(request).await.map(Unclaimed::new) }, |unclaimed| {
             unclaimed.claim().ok_or_else(|| StoreError::unavailable("the decision has been taken"))
         })
     }
@@ -194,13 +197,16 @@ impl QuotaStore for RedisQuota {
     }
 }
 
-/// Runs `work` to its end even if nobody waits for it any more: what it made must be undone then, not forgotten.
+/// Runs `work` to its end even if nobody waits for it any more: what it made must be undone then, not forgotten. It runs
+/// on the store's own `runtime`, where a connection that it makes outlives those that the host serves on.
 fn to_its_end<T: Send + 'static, U: Unpin + 'static>(
+    runtime: &Runtime,
     work: impl Future<Output = StoreResult<T>> + Send + 'static,
     then: impl FnOnce(T) -> StoreResult<U> + Send + 'static,
 ) -> StoreFuture<StoreResult<U>> {
+    let runtime = runtime.clone();
     StoreFuture::new(async move {
-        match tokio::spawn(work).await {
+        match runtime.spawn(work).await {
             Ok(done) => done.and_then(then),
             Err(_) => Err(StoreError::unavailable("the quota store's task has ended")),
         }
