@@ -11,6 +11,9 @@ use crate::domain::modality::Modality;
 
 /// Each keeps one answer: what is crowded out is found anew.
 const PLACES: usize = 256;
+/// Longer than the id of any model. Where nobody knows the models, a caller may name one of many megabytes: what applies to
+/// that is not kept.
+const LONGEST_MODEL: usize = 256;
 
 /// The answers of one snapshot; they end with it.
 pub(super) struct Recent(Box<[Mutex<Option<Answer>>]>);
@@ -32,6 +35,9 @@ impl Recent {
         model: Option<&str>,
         find: impl FnOnce() -> Arc<[Arc<Limit>]>,
     ) -> Arc<[Arc<Limit>]> {
+        if model.is_some_and(|model| model.len() > LONGEST_MODEL) {
+            return find();
+        }
         let mut hasher = QuickHasher::default();
         hasher.write_usize(caller.number());
         hasher.write(model.unwrap_or_default().as_bytes());
@@ -67,5 +73,32 @@ impl Clone for Recent {
 impl fmt::Debug for Recent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Recent")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::domain::caller::{Home, ModelPatterns};
+    use crate::domain::name::Name;
+
+    #[test]
+    fn what_applies_is_found_once_but_for_names_that_no_model_has() {
+        let name = |text| Name::new(text).unwrap();
+        let home = Home { workspace: name("acme"), project: name("site"), team: None, environment: None };
+        let caller = Caller::new("key1".into(), None, home, ModelPatterns::all(), [].into());
+        let (recent, searches) = (Recent::default(), Cell::new(0));
+        let search = || {
+            searches.set(searches.get() + 1);
+            Arc::default()
+        };
+        for (model, in_all) in [("gpt-4o".to_owned(), 1), ("m".repeat(1 << 20), 3)] {
+            for _ in 0..2 {
+                let _limits = recent.of(&caller, None, Some(&model), search);
+            }
+            assert_eq!(searches.get(), in_all);
+        }
     }
 }
