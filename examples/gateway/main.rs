@@ -36,8 +36,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How long the last writes may take.
 const FLUSH: Duration = Duration::from_secs(10);
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(why) => return refuse(&format!("no runtime: {why}")),
+    };
+    let code = runtime.block_on(start());
+    // As on the threads that serve: a name that is being looked up is not waited for.
+    runtime.shutdown_timeout(workers::LOOKUPS);
+    code
+}
+
+async fn start() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use tower::Service;
 
 /// How long the lookups of names may take that are under way at the end.
-const LOOKUPS: Duration = Duration::from_millis(100);
+pub const LOOKUPS: Duration = Duration::from_millis(100);
 
 /// The threads, and whose turn it is.
 pub struct Workers {

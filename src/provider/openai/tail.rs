@@ -54,6 +54,9 @@ fn closes_one(rest: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
     use crate::wire::lenient::Lenient;
 
@@ -94,6 +97,81 @@ mod tests {
             r#"{"say":"usage"}"#,
         ] {
             assert_eq!(input(body), None, "{body}");
+        }
+    }
+
+    /// Answers whose texts and members look like usage, and some that are broken.
+    fn answer() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "a",
+            " ",
+            "\\\"",
+            "\\\\",
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "usage",
+            "\\\"usage\\\":{",
+            "error",
+            "\\n",
+            "é",
+            "\\u0022usage\\u0022",
+        ]);
+        let text = prop::collection::vec(piece, 0..6).prop_map(|pieces| format!("\"{}\"", pieces.concat()));
+        let used = (0u32..3, 1u64..9).prop_map(|(kind, count)| match kind {
+            0 => format!(r#"{{"prompt_tokens":{count},"completion_tokens":2}}"#),
+            1 => format!(
+                r#" {{ "completion_tokens" : {count}, "d":null, "prompt_tokens_details":{{"cached_tokens":1}} }} "#
+            ),
+            _ => "null".to_owned(),
+        });
+        let key = prop_oneof![
+            3 => Just("\"usage\"".to_owned()),
+            1 => Just("\"us\\u0061ge\"".to_owned()),
+            1 => Just("\"error\"".to_owned()),
+            4 => text.clone(),
+        ];
+        let value = prop_oneof![2 => text, 3 => used, 1 => Just("7".to_owned())].prop_recursive(3, 16, 4, {
+            let key = key.clone();
+            move |inner| {
+                let member = (key.clone(), inner.clone()).prop_map(|(key, value)| format!("{key}:{value}"));
+                prop_oneof![
+                    prop::collection::vec(inner, 0..3).prop_map(|items| format!("[{}]", items.join(","))),
+                    prop::collection::vec(member, 0..4).prop_map(|members| format!("{{{}}}", members.join(" ,"))),
+                ]
+            }
+        });
+        let member = (key, value).prop_map(|(key, value)| format!("{key}:{value}"));
+        let whole = prop::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}\n", members.join(",")));
+        let harm = prop::option::weighted(0.2, (any::<prop::sample::Index>(), any::<prop::sample::Index>()));
+        (whole, harm).prop_map(|(mut whole, harm)| {
+            if let Some((from, length)) = harm {
+                let from =
+                    (0..=from.index(whole.len())).rev().find(|at| whole.is_char_boundary(*at)).unwrap_or_default();
+                let to = from + length.index(whole.len() - from + 1);
+                let to = (to..=whole.len()).find(|at| whole.is_char_boundary(*at)).unwrap_or(from);
+                whole.replace_range(from..to, "");
+            }
+            whole
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_is_what_a_parser_reads(body in answer()) {
+            let Some(said) = usage(body.as_bytes()) else { return Ok(()) };
+            let Ok(Value::Object(members)) = serde_json::from_str(&body) else { return Ok(()) };
+            // Of twins a parser takes the last.
+            if body.matches("usage\"").count() + body.matches("us\\u0061ge").count() > 1 {
+                return Ok(());
+            }
+            let read = super::super::usage::read;
+            let theirs = members.get("usage").map(|value| serde_json::from_value::<Lenient<Reported>>(value.clone()).unwrap());
+            prop_assert_eq!(read(&Lenient::Object(said)), theirs.as_ref().and_then(read));
+            prop_assert!(!members.contains_key("error"));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Where connections live: on the runtime of the store's own tasks, whoever is the first to need one. A host may serve on
 //! several runtimes, and end some of them while the last rows are written.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::{Future, pending};
+use std::pin::Pin;
 
 use deadpool_postgres::Connect;
 use tokio::runtime::Handle;
@@ -16,17 +16,18 @@ type Connected = Result<(Client, JoinHandle<()>), Error>;
 
 impl Connect for On {
     fn connect(&self, config: &Config) -> Pin<Box<dyn Future<Output = Connected> + Send>> {
-        let (runtime, config) = (self.0.clone(), config.clone());
-        Box::pin(async move {
-            let mut connecting = pin!(config.connect(NoTls));
-            let connected = poll_fn(|cx| {
-                let _within = runtime.enter();
-                connecting.as_mut().poll(cx)
-            });
-            let (client, connection) = connected.await?;
+        let config = config.clone();
+        let connecting = self.0.spawn(async move {
+            let (client, connection) = config.connect(NoTls).await?;
             // What it fails of, its client tells.
-            let running = runtime.spawn(async { drop(connection.await) });
-            Ok((client, running))
+            Ok((client, tokio::spawn(async { drop(connection.await) })))
+        });
+        Box::pin(async {
+            match connecting.await {
+                Ok(connected) => connected,
+                // The runtime has ended: whoever asks runs out of patience.
+                Err(_) => pending().await,
+            }
         })
     }
 }
