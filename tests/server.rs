@@ -19,6 +19,8 @@ mod linger;
 mod refusal;
 #[path = "../examples/gateway/server.rs"]
 mod server;
+#[path = "../examples/gateway/timer.rs"]
+mod timer;
 #[path = "../examples/gateway/workers.rs"]
 mod workers;
 

@@ -14,6 +14,7 @@ mod linger;
 mod refusal;
 mod server;
 mod stores;
+mod timer;
 mod workers;
 
 use std::process::ExitCode;
