@@ -1,7 +1,7 @@
 //! The ledger in memory.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,6 +38,9 @@ pub struct MemoryLedger {
     keep: usize,
 }
 
+/// So many ids are remembered of records that came too late to be kept. The books of a video job may be made twice.
+const LATE: usize = 256;
+
 /// Where a record stands: by arrival, then in the order of coming in.
 type Place = (Timestamp, u64);
 
@@ -49,6 +52,8 @@ struct State {
     order: BTreeMap<Place, usize>,
     /// The ids of what has ended and is kept.
     known: QuickSet<Id>,
+    /// The ids of those that ended last among what arrived before all that is kept.
+    late: VecDeque<Id>,
     next: u64,
     rollup: Rollup,
 }
@@ -115,6 +120,7 @@ impl State {
             ended: Slab::new(),
             order: BTreeMap::new(),
             known: QuickSet::default(),
+            late: VecDeque::new(),
             next: 0,
             rollup: Rollup::default(),
         }
@@ -125,7 +131,7 @@ impl State {
         if record.outcome.is_none() {
             return self.open(record);
         }
-        if self.known.contains(&record.id) {
+        if self.known.contains(&record.id) || self.is_late(&record, keep) && self.late.contains(&record.id) {
             return;
         }
         let place = match self.running.remove(&record.id) {
@@ -136,11 +142,19 @@ impl State {
         self.known.insert(record.id.clone());
         self.order.insert(place, self.ended.insert(Kept::new(record, line)));
         while self.order.len() > keep {
-            let Some((_, oldest)) = self.order.pop_first() else { return };
-            if let Some(oldest) = self.ended.remove(oldest) {
-                self.known.remove(oldest.id());
+            let Some((of, oldest)) = self.order.pop_first() else { return };
+            let Some(oldest) = self.ended.remove(oldest) else { continue };
+            self.known.remove(oldest.id());
+            if of == place {
+                self.late.truncate(LATE - 1);
+                self.late.push_front(oldest.id().into());
             }
         }
+    }
+
+    /// Whether a record arrived before all that is kept, and nothing more is.
+    fn is_late(&self, record: &UsageRecord, keep: usize) -> bool {
+        self.order.len() >= keep && self.order.keys().next().is_none_or(|(oldest, _)| record.time <= *oldest)
     }
 
     fn open(&mut self, record: UsageRecord) {
@@ -342,6 +356,8 @@ mod tests {
         let record = contract::record("slow", contract::NOON);
         ledger.open(&UsageRecord { outcome: None, ..record.clone() }).await.unwrap();
         ledger.record(contract::record("quick", contract::NOON.plus(std::time::Duration::from_secs(1)))).await.unwrap();
+        // Its books may be made twice.
+        ledger.record(record.clone()).await.unwrap();
         ledger.record(record).await.unwrap();
         assert_eq!(ledger.usage(RecordFilter::default(), vec![]).await.unwrap()[0].requests, 2);
     }
