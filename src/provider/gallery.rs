@@ -3,6 +3,10 @@
 //! A vendor that makes one picture a call is called `n` times, side by side; a vendor that gives a URL where the picture
 //! itself was asked for is followed by a fetch from that URL. What fails where something was made costs only itself: the
 //! answer holds what there is, in the order of the calls, and its `warnings` tell of the rest.
+//!
+//! Where there is one call and no fetch, the answer begins with the first picture and does not wait for its end.
+
+mod first;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, response};
@@ -15,6 +19,8 @@ use crate::http::headers::answer_headers;
 use crate::wire::base64::Encoder;
 use crate::wire::images::{Answer, Form, Made};
 use crate::wire::outline::{Outline, Outliner};
+
+use first::{First, Showing};
 
 use super::traits::{Decoder, Exchange, MadeAs, Output, Target};
 
@@ -50,6 +56,9 @@ pub(super) struct Plan {
     /// The vendor's own hosts, from which pictures may be fetched.
     pub(super) hosts: &'static [&'static str],
     pub(super) read: fn(&Outline) -> Result<Taken, Error>,
+    /// Whether a picture is one whatever stands behind it, so that the caller may have it while it comes. Not so where the
+    /// vendor says afterwards that it was a draft, or that all of it failed.
+    pub(super) is_final: bool,
 }
 
 impl Plan {
@@ -68,6 +77,7 @@ impl Plan {
             step: if beside.is_empty() { Step::Making(Outliner::default()) } else { Step::Beside },
             beside,
             next: None,
+            first: First::of(self.is_final),
             made: Vec::new(),
             used: Usage::NONE,
             whole: None,
@@ -92,6 +102,7 @@ struct Gallery {
     beside: Vec<Request<CallBody>>,
     step: Step,
     next: Option<Request<CallBody>>,
+    first: First,
     /// Of all calls, once they have ended.
     made: Vec<Made>,
     used: Usage,
@@ -139,7 +150,11 @@ impl Picture {
 impl Gallery {
     fn take(&mut self, at: usize, answer: &Outline) -> Result<(), Error> {
         let taken = (self.read)(answer)?;
-        self.whole = (self.calls.len() == 1 && taken.is_answer && taken.missing.is_empty()).then(|| answer.clone());
+        if self.first.is_out && !taken.made.first().is_some_and(Made::was_handed_on) {
+            return Err(Error::provider(Code::ProviderError, "The vendor took its picture back. Try again."));
+        }
+        self.whole = (self.calls.len() == 1 && !self.first.is_out && taken.is_answer && taken.missing.is_empty())
+            .then(|| answer.clone());
         self.used = self.used.plus(&taken.usage);
         self.warnings.extend(taken.missing);
         self.calls[at] = Came::Pictures(taken.made);
@@ -179,7 +194,8 @@ impl Gallery {
     /// Goes on to the next fetch, or to the end.
     fn settle(&mut self, out: &mut Output) {
         out.deliver(self.usage());
-        if self.form == Some(Form::Base64) {
+        // With bytes out there is no further step.
+        if self.form == Some(Form::Base64) && !self.first.is_out {
             let from = if let Step::Fetching(at, _) = self.step { at + 1 } else { 0 };
             for at in from..self.made.len() {
                 match self.fetch(at) {
@@ -218,7 +234,8 @@ impl Gallery {
                     warnings: &self.warnings,
                     usage: self.used,
                 };
-                answer.write().into_iter().for_each(|frame| out.write(frame));
+                let frames = if self.first.is_out { answer.write_behind_first() } else { answer.write() };
+                frames.into_iter().for_each(|frame| out.write(frame));
             }
         }
         out.report(self.usage());
@@ -241,10 +258,15 @@ impl Decoder for Gallery {
         Ok(answer_headers(HeaderValue::from_static("application/json")))
     }
 
-    fn push(&mut self, piece: Bytes, _: &mut Output) -> Result<(), Error> {
+    fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
         let fits = match &mut self.step {
             Step::Making(answer) => {
-                answer.push(&piece);
+                let (form, read) = (self.form, self.read);
+                let mut showing = Showing { first: &mut self.first, form, read, out, past: 0 };
+                answer.push_to(&piece, &mut showing);
+                if self.first.is_whole {
+                    out.deliver(Usage { images: 1, ..Usage::NONE });
+                }
                 answer.len() <= MAX_ANSWER
             }
             Step::Fetching(_, picture) => picture.push(&piece),
@@ -260,6 +282,10 @@ impl Decoder for Gallery {
         match &mut self.step {
             Step::Making(answer) => {
                 let answer = std::mem::take(answer).done();
+                if self.first.is_out && !answer.is_whole() {
+                    // The caller is told that it broke off.
+                    return Ok(());
+                }
                 self.take(0, &answer)?;
                 self.gather()?;
             }

@@ -88,7 +88,7 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>) -> Result<E
             output_options,
         },
     };
-    Ok(Encoded { method: "predict", body: request.written(&body)?, calls: 1, warnings, dropped, read })
+    Ok(Encoded { method: "predict", body: request.written(&body)?, calls: 1, warnings, dropped, read, is_final: true })
 }
 
 #[derive(Deserialize)]

@@ -30,6 +30,7 @@ struct Encoded {
     warnings: Vec<String>,
     dropped: Vec<&'static str>,
     read: fn(&Outline) -> Result<Taken, Error>,
+    is_final: bool,
 }
 
 /// Translates the call; the upstream id tells which way the model goes.
@@ -57,6 +58,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         dropped: encoded.dropped,
         hosts: HOSTS,
         read: encoded.read,
+        is_final: encoded.is_final,
     };
     Ok(plan.into_exchange(target))
 }
