@@ -13,12 +13,12 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::base::error::Error;
-use crate::http::body::{CallBody, ResponseBody, Segments};
+use crate::http::body::{CallBody, ResponseBody};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 
 use super::accept::{Plan, Rules};
-use super::collect::Collect;
+use super::collect::{Collect, Collected};
 
 pin_project! {
     /// The future of [`InspectService`](super::InspectService): collects the body, then calls the inner service.
@@ -67,9 +67,9 @@ where
     S: Service<Request<CallBody>>,
 {
     /// Calls the inner service, unless the body is not what it should be.
-    fn go_on(mut self, body: Result<Segments, Error>) -> Result<S::Future, Error> {
+    fn go_on(mut self, body: Result<Collected, Error>) -> Result<S::Future, Error> {
         let Self { rules, plan, head, .. } = &mut self;
-        let checked = body.and_then(|segments| rules.inspect(*plan, head, &segments).map(|()| segments));
+        let checked = body.and_then(|collected| rules.inspect(*plan, head, collected));
         let segments = checked.map_err(|error| refuse(error, head))?;
         // A length that a caller in the same process made up must not go on.
         if let Some(length) = head.headers.get_mut(CONTENT_LENGTH) {
