@@ -70,13 +70,13 @@ struct Waiting<S, A> {
 struct Running {
     once: Option<Once<Settle>>,
     governed: Option<(Meter, ReplyTo)>,
-    headroom: Vec<Headroom>,
+    headroom: Headroom,
 }
 
 struct Refusal {
     reply: ReplyTo,
     error: Error,
-    headroom: Vec<Headroom>,
+    headroom: Headroom,
 }
 
 impl<S, A> QuotaFuture<S, A>
@@ -99,13 +99,13 @@ where
         Self { state }
     }
 
-    pub(super) fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Vec<Headroom>) -> Self {
+    pub(super) fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Headroom) -> Self {
         Self { state: State::refused(meter, reply, error, headroom) }
     }
 }
 
 impl<S, A, F> State<S, A, F> {
-    fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Vec<Headroom>) -> Self {
+    fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Headroom) -> Self {
         meter.fail(&error);
         Self::Refused { refusal: Some(Box::new(Refusal { reply, error, headroom })) }
     }
@@ -138,7 +138,7 @@ impl Running {
         if let Some((meter, reply)) = &self.governed {
             meter.status(response.status().as_u16());
             reply.stamp(&mut response);
-            set_headroom(&self.headroom, response.headers_mut());
+            set_headroom(&self.headroom, reply.request_id(), response.headers_mut());
         }
         let settle = self.once.as_mut().and_then(Once::take);
         QuotaBody::guard(response, settle)
@@ -177,7 +177,7 @@ where
                 StateProj::Refused { refusal } => {
                     let Some(refusal) = refusal.take() else { return Poll::Pending };
                     let mut response = QuotaBody::refusal(&refusal.reply, &refusal.error);
-                    set_headroom(&refusal.headroom, response.headers_mut());
+                    set_headroom(&refusal.headroom, refusal.reply.request_id(), response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
             };
