@@ -6,8 +6,6 @@
 //!
 //! Where there is one call and no fetch, the answer begins with the first picture and does not wait for its end.
 
-mod first;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, response};
 
@@ -21,8 +19,7 @@ use crate::wire::dropped::Dropped;
 use crate::wire::images::{Answer, Form, Made};
 use crate::wire::outline::{Outline, Outliner};
 
-use first::{First, Showing};
-
+use super::first_picture::{First, Showing};
 use super::traits::{Decoder, Exchange, MadeAs, Output, Target};
 
 /// The longest answer of a vendor to one call: a few large pictures in base64.

@@ -8,7 +8,7 @@ use crate::wire::data_url::picture_type;
 use crate::wire::images::{Form, Made, begin_with};
 use crate::wire::outline::{Outline, Taker};
 
-use super::Taken;
+use super::gallery::Taken;
 
 /// So many long texts are looked at: a vendor sends a signature or two before its picture.
 const LOOKS: u8 = 8;
