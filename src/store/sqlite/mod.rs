@@ -24,6 +24,7 @@ mod jobs;
 mod keys;
 mod ledger;
 mod open;
+mod openings;
 mod outbox;
 mod promise;
 mod readers;
