@@ -1,12 +1,13 @@
-//! Requests that run: all that one transaction opens is one row, until it has ended.
+//! Requests that run: what one transaction opens shares a row, until all of it has ended.
 //!
 //! A row of the ledger stands in five trees, and most requests end a moment after they were opened. So a request gets its
 //! row when it ends; or early, when somebody looks at the ledger, or when it runs for so much longer than others that it
-//! would keep their rows here.
+//! would keep too many rows here from being used again.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use rusqlite::Error::ToSqlConversionFailure;
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
@@ -21,35 +22,26 @@ use crate::domain::usage::Usage;
 
 use super::columns::{Json, write_record};
 
-/// Rows that have ended are deleted so many at a time, while others run.
-const TOGETHER: usize = 16;
-/// So many records may be kept that have ended, and three times as many as run.
-const ENDED: usize = 1_024;
+/// The length of a row, in bytes: it fills its page, and is written over in place.
+const LENGTH: usize = 4_000;
+/// So many rows may be in use, and one more for each four requests that run.
+const ROWS: usize = 64;
 
 /// What runs and has no row in the ledger.
 #[derive(Default)]
 pub(super) struct Openings {
     /// The row that each stands in.
-    places: QuickMap<Arc<str>, i64>,
-    /// In the order of their numbers, without a gap.
-    rows: VecDeque<Row>,
-    /// Records in all rows.
-    kept: usize,
-    /// The number of the last row.
-    last: i64,
-}
-
-struct Row {
-    kept: usize,
-    running: usize,
+    places: QuickMap<Arc<str>, usize>,
+    /// How many still run of each row. One of which none does is free.
+    rows: Vec<usize>,
 }
 
 /// What a transaction does to [`Openings`], once it is committed.
+#[derive(Default)]
 pub(super) struct Change {
-    opened: Vec<Arc<str>>,
+    opened: Vec<(Arc<str>, usize)>,
     ended: Vec<Arc<str>>,
-    /// Rows that are gone, from the first.
-    gone: usize,
+    are_gone: bool,
 }
 
 impl Openings {
@@ -60,112 +52,119 @@ impl Openings {
         records: impl Iterator<Item = &'a UsageRecord>,
         shown: bool,
     ) -> rusqlite::Result<Change> {
-        let (mut opened, mut ended) = (Vec::new(), Vec::new());
+        let (mut opened, mut change) = (Vec::new(), Change::default());
         for record in records {
-            if record.outcome.is_none() {
-                opened.push(record);
+            if record.outcome.is_some() || shown {
+                write_record(connection, record)?;
+                change.ended.push(Arc::clone(&record.id));
             } else {
-                write_record(connection, record)?;
-                ended.push(Arc::clone(&record.id));
+                opened.push(record);
             }
         }
-        if shown {
-            for record in opened.drain(..) {
-                write_record(connection, record)?;
-            }
-        }
-        let is_over: QuickMap<&str, ()> = ended.iter().map(|id| (&**id, ())).collect();
-        opened.retain(|record| !is_over.contains_key(&*record.id));
-        let ending = is_over.keys().filter(|id| self.places.contains_key(**id)).count();
-        let are_over = opened.is_empty() && ending == self.places.len();
-        drop(is_over);
         if !opened.is_empty() {
-            let lines: Vec<_> = opened.iter().map(|record| Line::of(record)).collect();
-            let text =
-                serde_json::to_string(&lines).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-            let mut insert = connection.prepare_cached("INSERT INTO openings (seq, records) VALUES (?1, ?2)")?;
-            insert.execute(params![self.last + 1, text])?;
+            let over: HashSet<&str> = change.ended.iter().map(|id| &**id).collect();
+            opened.retain(|record| !over.contains(&*record.id));
         }
-        let gone = if are_over {
-            self.rows.len()
-        } else if shown {
-            self.give_rows(connection, self.rows.len(), &mut ended)?
-        } else {
-            let over = self.rows.iter().take_while(|row| row.running == 0).count();
-            let over = if over < TOGETHER { 0 } else { over };
-            self.give_rows(connection, over.max(self.surplus()), &mut ended)?
-        };
-        if gone > 0 {
-            let mut delete = connection.prepare_cached("DELETE FROM openings WHERE seq <= ?1")?;
-            delete.execute([self.number(gone - 1)])?;
+        let in_use = self.rows.iter().filter(|running| **running > 0).count();
+        let bound = if shown { 0 } else { ROWS + self.places.len() / 4 };
+        self.give_rows(connection, in_use.saturating_sub(bound), &mut change.ended)?;
+        self.keep(connection, &opened, &mut change.opened)?;
+        change.are_gone = opened.is_empty() && !self.rows.is_empty() && self.are_all(&change.ended);
+        if change.are_gone {
+            connection.prepare_cached("DELETE FROM openings")?.execute([])?;
         }
-        Ok(Change { opened: opened.iter().map(|record| Arc::clone(&record.id)).collect(), ended, gone })
+        Ok(change)
     }
 
-    /// How many rows are to go, so that no more is kept than the bounds allow.
-    fn surplus(&self) -> usize {
-        let mut excess = self.kept.saturating_sub(ENDED + 4 * self.places.len());
-        let goes = |row: &&Row| {
-            let goes = excess > 0;
-            excess = excess.saturating_sub(row.kept);
-            goes
-        };
-        self.rows.iter().take_while(goes).count()
+    /// Writes what was opened into free rows.
+    fn keep(
+        &self,
+        connection: &Connection,
+        records: &[&UsageRecord],
+        opened: &mut Vec<(Arc<str>, usize)>,
+    ) -> rusqlite::Result<()> {
+        let mut free = (0..).filter(|number| self.rows.get(*number).is_none_or(|running| *running == 0));
+        let mut write = connection.prepare_cached("REPLACE INTO openings (number, records) VALUES (?1, ?2)")?;
+        let mut records = records.iter().peekable();
+        while records.peek().is_some() {
+            let number = free.next().unwrap_or_default();
+            let mut text = String::with_capacity(LENGTH);
+            text.push('[');
+            while let Some(record) = records.peek() {
+                let line = serde_json::to_string(&Line::of(record)).map_err(|e| ToSqlConversionFailure(Box::new(e)))?;
+                let comma = if text.len() > 1 { "," } else { "" };
+                if text.len() > 1 && text.len() + line.len() + 2 > LENGTH {
+                    break;
+                }
+                text.extend([comma, &line]);
+                opened.push((Arc::clone(&record.id), number));
+                records.next();
+            }
+            text.push(']');
+            text.extend(std::iter::repeat_n(' ', LENGTH.saturating_sub(text.len())));
+            write.execute(params![number as i64, text])?;
+        }
+        Ok(())
     }
 
-    /// Gives what still runs of the first `rows` a row in the ledger.
-    fn give_rows(&self, connection: &Connection, rows: usize, ended: &mut Vec<Arc<str>>) -> rusqlite::Result<usize> {
-        for at in (0..rows).filter(|at| self.rows[*at].running > 0) {
-            let number = self.number(at);
-            for record in read(connection, number)? {
+    /// Empties so many rows, those first of which the least runs: what does gets its own in the ledger.
+    fn give_rows(&self, connection: &Connection, count: usize, ended: &mut Vec<Arc<str>>) -> rusqlite::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let mut rows: Vec<_> = (0..self.rows.len()).filter(|number| self.rows[*number] > 0).collect();
+        rows.sort_by_key(|number| self.rows[*number]);
+        for number in rows.into_iter().take(count) {
+            for record in read(connection, number as i64)? {
                 if self.places.get(&record.id) == Some(&number) {
                     write_record(connection, &record)?;
                     ended.push(record.id);
                 }
             }
         }
-        Ok(rows)
+        Ok(())
+    }
+
+    /// Whether nothing runs but these.
+    fn are_all(&self, ended: &[Arc<str>]) -> bool {
+        ended.len() >= self.places.len() && {
+            let ended: HashSet<&Arc<str>> = ended.iter().collect();
+            self.places.keys().all(|id| ended.contains(id))
+        }
     }
 
     /// Takes in what has been committed.
     pub(super) fn committed(&mut self, change: Change) {
-        if !change.opened.is_empty() {
-            self.last += 1;
-            self.kept += change.opened.len();
-            self.rows.push_back(Row { kept: change.opened.len(), running: change.opened.len() });
-            for id in change.opened {
-                let before = self.places.insert(id, self.last);
-                self.end(before);
+        for (id, number) in change.opened {
+            if number >= self.rows.len() {
+                self.rows.resize(number + 1, 0);
             }
+            self.rows[number] += 1;
+            let before = self.places.insert(id, number);
+            self.end(before);
         }
         for id in change.ended {
             let place = self.places.remove(&id);
             self.end(place);
         }
-        for row in self.rows.drain(..change.gone) {
-            self.kept -= row.kept;
+        if change.are_gone {
+            self.rows.clear();
         }
     }
 
-    fn end(&mut self, place: Option<i64>) {
-        let first = self.number(0);
-        let row = place.and_then(|number| self.rows.get_mut(usize::try_from(number - first).ok()?));
-        if let Some(row) = row {
-            row.running -= 1;
+    fn end(&mut self, place: Option<usize>) {
+        if let Some(running) = place.and_then(|number| self.rows.get_mut(number)) {
+            *running -= 1;
         }
-    }
-
-    /// The number of the row that stands at `at`.
-    fn number(&self, at: usize) -> i64 {
-        self.last + 1 - self.rows.len() as i64 + at as i64
     }
 }
 
 /// Gives everything that a process before this one left behind its row in the ledger; what has ended has one.
 pub(super) fn recover(connection: &Connection) -> rusqlite::Result<()> {
-    let mut numbers = connection.prepare("SELECT seq FROM openings ORDER BY seq")?;
-    for number in numbers.query_map([], |row| row.get(0))? {
-        for record in read(connection, number?)? {
+    let mut select = connection.prepare("SELECT number FROM openings ORDER BY number")?;
+    let numbers: Vec<i64> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for number in numbers {
+        for record in read(connection, number)? {
             write_record(connection, &record)?;
         }
     }
@@ -173,7 +172,7 @@ pub(super) fn recover(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn read(connection: &Connection, number: i64) -> rusqlite::Result<Vec<UsageRecord>> {
-    let mut select = connection.prepare_cached("SELECT records FROM openings WHERE seq = ?1")?;
+    let mut select = connection.prepare_cached("SELECT records FROM openings WHERE number = ?1")?;
     let Json(lines) = select.query_row([number], |row| row.get::<_, Json<Vec<Line>>>(0))?;
     Ok(lines.into_iter().map(Line::record).collect())
 }
