@@ -83,6 +83,7 @@ pub use base::error::{Code, Error, GrpcStatus, Origin};
 pub use base::host::Host;
 pub use base::money::{Money, ParseMoneyError, Rate};
 pub use base::secret::Secret;
+pub use base::short_id::Id;
 pub use base::store_future::StoreFuture;
 #[cfg(feature = "client")]
 pub use client::{HyperClient, TokioHost};

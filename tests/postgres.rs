@@ -38,13 +38,12 @@ fn spend(nanos: u64) -> Amounts {
 
 fn request(workspace: &str, hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller(workspace);
-    let limits = limits.to_vec();
     Reservation {
         caller,
         modality: None,
         model: None,
         hold,
-        limits,
+        limits: limits.into(),
         lasting: false,
         record: None,
         now: Timestamp::EPOCH,
@@ -62,6 +61,11 @@ async fn eventually(what: &str, within: Duration, mut holds: impl AsyncFnMut() -
         assert!(Instant::now() < end, "{what}: not within {within:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits until `store` hears what other instances change: once it does, it trusts nothing that it knew before.
+async fn hears(store: &PostgresStore) {
+    eventually("it listens", Duration::from_secs(5), async || store.epoch() > 0).await;
 }
 
 #[tokio::test]
@@ -172,8 +176,7 @@ async fn a_key_that_is_revoked_here_is_refused_there_within_a_second() {
     let record = contract::keys::sample("acme", "site");
     let (id, digest) = (record.id.clone(), record.digest);
     here.insert(record).await.unwrap();
-    // Whatever the ear has to say about its own beginning has been said.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    hears(&there).await;
     let epoch = there.epoch();
     assert_eq!(there.lookup(&id).await.unwrap().unwrap().check(&digest, Timestamp::EPOCH), Ok(()));
     here.revoke(&id, Timestamp::from_secs(1)).await.unwrap();
@@ -186,7 +189,7 @@ async fn a_key_that_is_revoked_here_is_refused_there_within_a_second() {
 async fn while_the_ear_is_broken_no_cache_is_trusted() {
     let Some(server) = postgres() else { return };
     let store = connect(&database(&server).await).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    hears(&store).await;
     let epoch = store.epoch();
     drop(server);
     eventually("the epoch grows on", Duration::from_secs(5), async || store.epoch() > epoch + 4).await;

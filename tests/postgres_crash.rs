@@ -56,7 +56,7 @@ fn crash(url: String, limits: Vec<Arc<Limit>>) {
                     modality: None,
                     model: None,
                     hold: held(),
-                    limits: limits.clone(),
+                    limits: limits.as_slice().into(),
                     lasting: false,
                     record: Some(id.into()),
                     now: Timestamp::EPOCH,

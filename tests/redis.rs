@@ -41,7 +41,7 @@ fn spend(nanos: u64) -> Amounts {
 
 fn request(hold: Amounts, limits: &[Arc<Limit>]) -> Reservation {
     let caller = contract::quota::caller("acme");
-    let limits = limits.to_vec();
+    let limits = limits.into();
     Reservation {
         caller,
         modality: None,

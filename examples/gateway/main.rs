@@ -10,6 +10,7 @@ mod args;
 mod deadline;
 mod demo;
 mod linger;
+mod refusal;
 mod server;
 mod stores;
 

@@ -1,11 +1,14 @@
 //! The server: connections, and a shutdown that lets requests finish.
 
+use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -17,9 +20,12 @@ use tower::ServiceExt;
 use crate::accept::accept;
 use crate::deadline::Deadline;
 use crate::linger::Linger;
+use crate::refusal::Enveloped;
 
 /// How long a caller may take for a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
+/// How long it may take to tell callers that they were cut.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// SIGINT and SIGTERM, caught from the moment that this is made: before anybody is told that the server is up.
 pub struct Signals(Signal, Signal);
@@ -37,7 +43,7 @@ impl Signals {
     }
 }
 
-/// Serves until a signal comes, then waits for what is in flight, at most `grace`.
+/// Serves until a signal comes, then waits for what is in flight, at most `grace`, and tells the rest why it is cut.
 pub async fn serve(
     listener: TcpListener,
     gateway: Gateway<HyperClient>,
@@ -45,7 +51,7 @@ pub async fn serve(
     closing: Closing,
     grace: Duration,
 ) {
-    let mut server = auto::Builder::new(TokioExecutor::new());
+    let mut server = auto::Builder::new(Woken(closing.clone()));
     server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20)));
     let connections = GracefulShutdown::new();
@@ -63,16 +69,42 @@ pub async fn serve(
         };
         let service =
             TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
-        let connection = server.serve_connection(TokioIo::new(Linger::new(stream)), service).into_owned();
+        let connection =
+            server.serve_connection(TokioIo::new(Enveloped::new(Linger::new(stream))), service).into_owned();
         let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            // A connection that fails is its caller's affair; its request is on record.
-            let _ = connection.await;
-        });
+        // A connection that fails is its caller's affair; its request is on record.
+        tokio::spawn(woken(closing.clone(), connection));
     }
     drop(listener);
-    if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
+    let mut ended = pin!(connections.shutdown());
+    if tokio::time::timeout(grace, &mut ended).await.is_err() {
         // What is cut from here on is cut by us, and recorded so when the runtime drops it.
         closing.close();
+        let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+    }
+}
+
+/// Runs `future` to its end. It is polled once more when the server closes: then it tells its callers that they are not
+/// waited for any longer.
+async fn woken<F: Future>(closing: Closing, future: F) {
+    let mut future = pin!(future);
+    tokio::select! {
+        biased;
+        _ = &mut future => return,
+        () = closing.closed() => {}
+    }
+    future.await;
+}
+
+/// Spawns what hyper wants to run beside a connection: each stream of HTTP/2.
+#[derive(Clone)]
+struct Woken(Closing);
+
+impl<F> Executor<F> for Woken
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::spawn(woken(self.0.clone(), future));
     }
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::base::error::{Code, Error};
+use crate::wire::unique::Unique;
 
 /// The longest body of the admin API, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -53,7 +54,7 @@ impl Form {
         if body.is_empty() {
             return Ok(Self { prefix: String::new(), fields: Map::new() });
         }
-        let value = serde_json::from_slice(body)
+        let Unique(value) = serde_json::from_slice(body)
             .map_err(|why| Error::new(Code::InvalidJson, format!("The body is not JSON: {why}.")))?;
         Self::of(value, None, known)
     }
@@ -113,6 +114,7 @@ mod tests {
         let form = |body: &str| Form::parse(body.as_bytes(), &["a"]);
         let refused = |error: Error| (error.code().as_str(), error.param_name().map(str::to_owned));
         assert_eq!(refused(form("{").unwrap_err()), ("invalid_json", None));
+        assert_eq!(refused(form(r#"{"a":1,"a":1}"#).unwrap_err()), ("invalid_json", None));
         assert_eq!(refused(form("[]").unwrap_err()), ("invalid_parameter", None));
         assert_eq!(refused(form(r#"{"b":1}"#).unwrap_err()), ("invalid_parameter", Some("b".to_owned())));
         let wrong = form(r#"{"a":"x"}"#).unwrap().required::<u64>("a").unwrap_err();

@@ -11,17 +11,27 @@ use crate::domain::limit_rules::{self, Written};
 
 use super::answer::{Answer, store_failed};
 use super::form::Form;
-use super::query::{self, Query};
+use super::query::{self, PAGE, Query};
 use super::render;
 use super::service::Admin;
 
 const FIELDS: [&str; 8] = ["modality", "model", "measure", "amount", "per", "mode", "alert_at", "on_store_failure"];
 
 pub(super) fn list(admin: &Admin, query: Option<&str>) -> Result<Answer, Error> {
-    let scope = Query::parse(query, &[&["scope"]])?.scope()?.ok_or_else(|| {
+    let mut query = Query::parse(query, &[&["scope"], &PAGE])?;
+    let scope = query.scope()?.ok_or_else(|| {
         Error::new(Code::MissingParameter, "Name the scope whose limits to show: ?scope=workspace:W.").param("scope")
     })?;
-    Ok(Answer::ok(set_of(admin, &scope)))
+    let (limit, after) = query.part()?;
+    let mut set = set_of(admin, &scope);
+    if let Some(data) = set["data"].as_array_mut() {
+        data.drain(..after.min(data.len()));
+        let has_more = data.len() > limit;
+        data.truncate(limit);
+        set["has_more"] = has_more.into();
+        set["next"] = has_more.then(|| (after + limit).to_string()).into();
+    }
+    Ok(Answer::ok(set))
 }
 
 /// All limits of a scope: under `data` as every list has it, under `limits` as PUT takes them.

@@ -62,9 +62,18 @@ impl Query {
 
     /// `limit` and `after`.
     pub(super) fn page(&mut self) -> Result<Page, Error> {
+        Ok(Page { limit: self.limit()?.unwrap_or(DEFAULT_LIMIT), after: self.text("after") })
+    }
+
+    /// `limit`, and how many `after` skips, of a list that is shown whole where nothing is said.
+    pub(super) fn part(&mut self) -> Result<(usize, usize), Error> {
+        let after = self.read("after", "the \"next\" of the page before", |text| text.parse().ok())?;
+        Ok((self.limit()?.unwrap_or(usize::MAX), after.unwrap_or(0)))
+    }
+
+    fn limit(&mut self) -> Result<Option<usize>, Error> {
         let fits = |text: &str| text.parse().ok().filter(|n| (1..=LARGEST_LIMIT).contains(n));
-        let limit = self.read("limit", "a number from 1 to 1000", fits)?.unwrap_or(DEFAULT_LIMIT);
-        Ok(Page { after: self.text("after"), limit })
+        self.read("limit", "a number from 1 to 1000", fits)
     }
 
     /// `scope`

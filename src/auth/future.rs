@@ -42,10 +42,10 @@ pin_project! {
 
 impl<S: Service<Request<B>>, B> State<S, B> {
     /// What comes of the verdict on the caller of `request`.
-    fn decided(inner: &mut S, mut request: Request<B>, verdict: Result<Caller, Error>) -> Self {
+    fn decided(inner: &mut S, mut request: Request<B>, verdict: Result<Caller, Error>, reply: &ReplyTo) -> Self {
         match verdict {
             Ok(caller) => {
-                request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(caller.asking(reply.request_id().clone()));
                 Self::Admitted { response: inner.call(request) }
             }
             Err(refusal) => Self::Refused { refusal },
@@ -55,7 +55,7 @@ impl<S: Service<Request<B>>, B> State<S, B> {
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
     pub(super) fn decided(inner: &mut S, request: Request<B>, verdict: Result<Caller, Error>, reply: ReplyTo) -> Self {
-        Self { state: State::decided(inner, request, verdict), reply }
+        Self { state: State::decided(inner, request, verdict, &reply), reply }
     }
 
     /// `inner` must be ready.
@@ -77,7 +77,7 @@ where
                 StateProj::Waiting { waiting, held } => {
                     let verdict = ready!(Pin::new(waiting).poll(cx));
                     let (mut inner, request) = held.take().expect("the request is held until the verdict");
-                    State::decided(&mut inner, request, verdict)
+                    State::decided(&mut inner, request, verdict, this.reply)
                 }
                 StateProj::Refused { refusal } => return Poll::Ready(Ok(this.reply.error(refusal))),
                 StateProj::Admitted { response } => {

@@ -54,7 +54,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
-        let reply = ReplyTo::of(&mut request);
+        let reply = ReplyTo::find(&request);
         let identity = match bearer(request.headers()) {
             Ok(key) => self.keys.identify(key),
             Err(refusal) => Identity::Now(Err(refusal)),

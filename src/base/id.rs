@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::short_id::Id;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -110,7 +111,7 @@ pub fn new_id<T: for<'a> From<&'a str>>(prefix: &str) -> T {
 ///
 /// The caller's own when it is 1 to 128 of `[A-Za-z0-9._-]`, else minted here.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(Id);
 
 impl RequestId {
     /// The caller's id, or a minted one where that will not do.
@@ -134,9 +135,9 @@ impl RequestId {
         &self.0
     }
 
-    /// The text, shared.
-    pub fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.0)
+    /// The id itself.
+    pub fn id(&self) -> &Id {
+        &self.0
     }
 }
 

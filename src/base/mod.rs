@@ -9,4 +9,5 @@ pub mod id;
 pub(crate) mod log;
 pub mod money;
 pub mod secret;
+pub mod short_id;
 pub mod store_future;

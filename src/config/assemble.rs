@@ -42,7 +42,7 @@ impl Config {
             Ok(Target {
                 provider: Arc::clone(&provider.name),
                 codec: codec(provider.kind),
-                base_url: provider.base_url.clone(),
+                base_url: provider.base_url.clone().into(),
                 credential: Arc::new(provider.credential.clone()),
                 upstream: Arc::clone(&model.upstream),
                 terms: Arc::new(model.terms.clone()),

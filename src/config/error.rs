@@ -24,6 +24,11 @@ impl ConfigError {
         // Of all that TOML complains about, this names a key; other spans may hold a secret.
         if let (true, Some(key)) = (reason == "duplicate key", error.span().and_then(|span| text.get(span))) {
             reason = format!("{key} stands twice");
+        } else if let Some(key) = key_of_value(before) {
+            if reason.starts_with("invalid type: integer") {
+                reason = "is a number larger than any that is allowed".to_owned();
+            }
+            reason = format!("{key}: {reason}");
         }
         Self::new(format!("line {line}"), reason)
     }
@@ -39,6 +44,16 @@ impl ConfigError {
     }
 }
 
+/// The key whose value begins right behind `before`. A word that may be a value itself is none: it may be a secret.
+fn key_of_value(before: &str) -> Option<&str> {
+    let word = before.trim_end().strip_suffix('=')?.trim_end();
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let key = &word[word.trim_end_matches(is_bare).len()..];
+    let ahead = word[..word.len() - key.len()].trim_end_matches([' ', '\t']);
+    let begins = ahead.is_empty() || ahead.ends_with(['\n', '{', ',']);
+    Some(key).filter(|key| begins && !key.is_empty())
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.reason)
@@ -46,3 +61,24 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::key_of_value;
+
+    #[test]
+    fn a_key_is_what_stands_at_the_beginning_before_an_equals_sign() {
+        for (before, key) in [
+            ("amount = ", Some("amount")),
+            ("a = 1\r\n  limits.x =", Some("limits.x")),
+            ("a = { b = 1, c_d=", Some("c_d")),
+            ("token = top-secret = ", None),
+            ("\"quoted key\" = ", None),
+            ("a = [top-secret =", None),
+            ("= ", None),
+            ("amount", None),
+        ] {
+            assert_eq!(key_of_value(before), key, "{before}");
+        }
+    }
+}

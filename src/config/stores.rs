@@ -50,6 +50,8 @@ pub struct Stores {
     pub outbox: Arc<dyn Outbox>,
     pub endpoints: Arc<dyn EndpointStore>,
     pub(super) pepper: Option<Pepper>,
+    /// What stands behind `key_admin` where that peppers.
+    bare_keys: Option<Arc<dyn KeyAdmin>>,
     /// Tells of limits that other instances set.
     #[cfg(feature = "postgres")]
     pub(super) shared: Option<Arc<PostgresStore>>,
@@ -77,6 +79,7 @@ impl Stores {
             outbox: jobs,
             endpoints: Arc::new(MemoryEndpoints::new()),
             pepper: None,
+            bare_keys: None,
             #[cfg(feature = "postgres")]
             shared: None,
             #[cfg(feature = "redis")]
@@ -105,6 +108,7 @@ impl Stores {
             outbox: store.clone(),
             endpoints: store,
             pepper: None,
+            bare_keys: None,
             #[cfg(feature = "postgres")]
             shared: None,
             #[cfg(feature = "redis")]
@@ -131,6 +135,7 @@ impl Stores {
             outbox: store.clone(),
             endpoints: store.clone(),
             pepper: None,
+            bare_keys: None,
             shared: Some(store),
             #[cfg(feature = "redis")]
             counters: None,
@@ -149,11 +154,13 @@ impl Stores {
 }
 
 impl Stores {
-    /// Makes keys under this pepper, and checks them with it.
+    /// Makes keys under this pepper, and checks them with it. Said again, the last pepper counts. A `key_admin` of your own
+    /// is put in place before.
     #[must_use]
     pub fn pepper(self, pepper: Pepper) -> Self {
-        let key_admin = Arc::new(PepperedKeys::new(self.key_admin, pepper.clone()));
-        Self { key_admin, pepper: Some(pepper), ..self }
+        let bare_keys = self.bare_keys.unwrap_or(self.key_admin);
+        let key_admin = Arc::new(PepperedKeys::new(Arc::clone(&bare_keys), pepper.clone()));
+        Self { key_admin, bare_keys: Some(bare_keys), pepper: Some(pepper), ..self }
     }
 
     /// Waits until what was recorded and settled is where it is kept. For the host's last moments: SQLite does so by
@@ -167,5 +174,23 @@ impl Stores {
         if let Some(shared) = &self.shared {
             shared.flush().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::{SystemClock, Timestamp};
+    use crate::domain::key::NewKey;
+
+    #[test]
+    fn a_pepper_that_is_said_twice_is_used_once() {
+        let pepper = |text: &str| Pepper::new(text).unwrap();
+        let stores = Stores::memory(Arc::new(SystemClock::new()));
+        let stores = stores.pepper(pepper("another one: 24 bytes it")).pepper(pepper("a pepper of 19 byte"));
+        let (_, record) = NewKey::new("acme", "site").unwrap().mint(Timestamp::EPOCH);
+        let bare = record.digest;
+        let kept = stores.key_admin.insert(record).now().ok().unwrap().unwrap();
+        assert_eq!(kept.digest, pepper("a pepper of 19 byte").of(&bare));
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::id::RequestId;
+
 use super::modality::Modality;
 use super::name::Name;
 
@@ -58,7 +60,11 @@ impl ModelPatterns {
 ///
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Caller(Arc<Inner>);
+pub struct Caller {
+    inner: Arc<Inner>,
+    /// The request's id: here, since an extension of its own would cost each request as much again.
+    request_id: Option<RequestId>,
+}
 
 struct Inner {
     key_id: Arc<str>,
@@ -76,38 +82,61 @@ impl Caller {
         models: ModelPatterns,
         modalities: Arc<[Modality]>,
     ) -> Self {
-        Self(Arc::new(Inner { key_id, key_name, home, models, modalities }))
+        Self { inner: Arc::new(Inner { key_id, key_name, home, models, modalities }), request_id: None }
+    }
+
+    /// The caller in a request of this id.
+    pub(crate) fn asking(&self, request_id: RequestId) -> Self {
+        Self { inner: Arc::clone(&self.inner), request_id: Some(request_id) }
+    }
+
+    /// The id of the request that it came with.
+    pub(crate) fn request_id(&self) -> Option<&RequestId> {
+        self.request_id.as_ref()
     }
 
     /// The key's id: 22 base62 characters, no secret.
     pub fn key_id(&self) -> &str {
-        &self.0.key_id
+        &self.inner.key_id
     }
 
     /// The key's id, shared.
     pub fn shared_key_id(&self) -> Arc<str> {
-        Arc::clone(&self.0.key_id)
+        Arc::clone(&self.inner.key_id)
     }
 
     /// The key's name, where it has one.
     pub fn key_name(&self) -> Option<&Name> {
-        self.0.key_name.as_ref()
+        self.inner.key_name.as_ref()
     }
 
     /// Workspace, project, team, environment.
     pub fn home(&self) -> &Home {
-        &self.0.home
+        &self.inner.home
+    }
+
+    /// Whether the two were told apart by nothing: one is a clone of the other.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// A number that clones share.
+    pub(super) fn number(&self) -> usize {
+        Arc::as_ptr(&self.inner).addr()
     }
 
     /// Whether the key may use `model` of `modality`.
     pub fn may_use(&self, model: &str, modality: Modality) -> bool {
-        self.0.modalities.contains(&modality) && self.0.models.allow(model)
+        self.inner.modalities.contains(&modality) && self.inner.models.allow(model)
     }
 }
 
 impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller").field("key_id", &self.0.key_id).field("home", &self.0.home).finish_non_exhaustive()
+        f.debug_struct("Caller")
+            .field("key_id", &self.inner.key_id)
+            .field("home", &self.inner.home)
+            .finish_non_exhaustive()
     }
 }
 

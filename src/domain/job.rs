@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
+use crate::base::short_id::Id;
 
 use super::caller::Home;
 use super::hold::LastingHold;
@@ -155,8 +156,8 @@ pub struct Idempotency {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields of the record")]
 pub struct OpenRecord {
-    pub id: Arc<str>,
-    pub request_id: Arc<str>,
+    pub id: Id,
+    pub request_id: Id,
     pub time: Timestamp,
     pub endpoint: Arc<str>,
     pub upstream_model: Option<Arc<str>>,

@@ -1,10 +1,13 @@
 //! All limits that are in force, found by scope: one immutable snapshot, swapped whole when limits change.
 
+mod recent;
+
 use std::hash::Hasher as _;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::base::hash::{QuickHasher, QuickMap};
 
+use self::recent::Recent;
 use super::caller::Caller;
 use super::limit::{Limit, LimitKey, LimitSource, Scope};
 use super::modality::Modality;
@@ -12,18 +15,21 @@ use super::modality::Modality;
 /// The limits of each scope that has this mark: nearly always one.
 type Marked = Vec<(Scope, Vec<Arc<Limit>>)>;
 
-/// Scopes by their marks: a caller's own are found without making them first.
 #[derive(Clone, Debug, Default)]
-struct Snapshot(QuickMap<u64, Marked>);
+struct Snapshot {
+    /// Scopes by their marks: a caller's own are found without making them first.
+    scopes: QuickMap<u64, Marked>,
+    recent: Recent,
+}
 
 impl Snapshot {
     fn get(&self, scope: &Scope) -> Option<&Vec<Arc<Limit>>> {
-        let same = self.0.get(&mark_of(scope))?;
+        let same = self.scopes.get(&mark_of(scope))?;
         same.iter().find(|(held, _)| held == scope).map(|(_, limits)| limits)
     }
 
     fn entry(&mut self, scope: &Scope) -> &mut Vec<Arc<Limit>> {
-        let same = self.0.entry(mark_of(scope)).or_default();
+        let same = self.scopes.entry(mark_of(scope)).or_default();
         let at = same.iter().position(|(held, _)| held == scope).unwrap_or(same.len());
         if at == same.len() {
             same.push((scope.clone(), Vec::new()));
@@ -32,7 +38,7 @@ impl Snapshot {
     }
 
     fn limits(&self) -> impl Iterator<Item = &Arc<Limit>> {
-        self.0.values().flatten().flat_map(|(_, limits)| limits)
+        self.scopes.values().flatten().flat_map(|(_, limits)| limits)
     }
 }
 
@@ -155,18 +161,19 @@ impl LimitBook {
     }
 
     /// The limits that a request of `caller` for `model` counts against, outermost scope first.
-    pub fn applicable(&self, caller: &Caller, modality: Option<Modality>, model: Option<&str>) -> Vec<Arc<Limit>> {
+    pub fn applicable(&self, caller: &Caller, modality: Option<Modality>, model: Option<&str>) -> Arc<[Arc<Limit>]> {
         let snapshot = self.read();
-        if snapshot.0.is_empty() {
-            return Vec::new();
+        if snapshot.scopes.is_empty() {
+            return Arc::default();
         }
-        let mut found = Vec::with_capacity(4);
-        for (level, mark) in marks(caller) {
-            let same = snapshot.0.get(&mark).into_iter().flatten();
-            let of_scope = same.filter(|(scope, _)| Level::of(scope) == level && scope.covers(caller));
-            found.extend(of_scope.flat_map(|(_, limits)| limits).filter(|l| l.key.matches(modality, model)).cloned());
-        }
-        found
+        let find = || {
+            marks(caller).flat_map(|(level, mark)| {
+                let same = snapshot.scopes.get(&mark).into_iter().flatten();
+                let of_scope = same.filter(move |(scope, _)| Level::of(scope) == level && scope.covers(caller));
+                of_scope.flat_map(|(_, limits)| limits).filter(|l| l.key.matches(modality, model)).cloned()
+            })
+        };
+        snapshot.recent.of(caller, modality, model, || find().collect())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Arc<Snapshot>> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
+use crate::base::short_id::Id;
 
 use super::caller::Home;
 use super::limit::Amounts;
@@ -63,8 +64,8 @@ impl Outcome {
 #[allow(missing_docs, reason = "the fields of CONTRACT section 6, in its words")]
 pub struct UsageRecord {
     /// Always minted here, sortable by nothing but itself.
-    pub id: Arc<str>,
-    pub request_id: Arc<str>,
+    pub id: Id,
+    pub request_id: Id,
     /// Arrival. Windows count the request at this moment.
     pub time: Timestamp,
     #[serde(flatten)]

@@ -22,9 +22,10 @@ pub(super) fn settle(
     let duration = settling.duration(&resolution)?;
     let aspect_ratio = settling.ratio()?;
     let (seed, size) = (request.seed.filter(|_| row.seed), request.size.clone());
+    let order = Order { aspect_ratio, seed, ..row.order(duration, resolution, audio) };
+    settling.size(&order);
     settling.soft();
-    let order = Order { aspect_ratio, size, seed, ..row.order(duration, resolution, audio) };
-    Ok((order, settling.warnings))
+    Ok((Order { size, ..order }, settling.warnings))
 }
 
 fn check_inputs(row: &Abilities, request: &VideoRequest) -> Result<(), Error> {
@@ -104,6 +105,16 @@ impl Settling<'_> {
         for name in &asked.unknown {
             self.warnings.push(format!("`{name}` was ignored: videos have no such option."));
         }
+    }
+
+    /// A size stands for a ratio and a resolution; where what they come to is another one, that is told.
+    fn size(&mut self, order: &Order) {
+        let Some(asked) = self.request.size.as_deref().filter(|asked| *asked != order.pixels()) else { return };
+        let found = match &order.aspect_ratio {
+            Some(ratio) => format!("{ratio} at {}", order.resolution),
+            None => format!("{}, in the picture's shape", order.resolution),
+        };
+        self.warnings.push(format!("`size` {} became {found}.", plain(asked)));
     }
 
     fn audio(&mut self) -> Option<bool> {
@@ -285,13 +296,22 @@ mod tests {
     }
 
     #[test]
-    fn a_size_stands_for_a_ratio_and_a_resolution() {
-        let (order, _) = ROW
-            .settle(&ask(serde_json::json!({"prompt": "p", "seconds": "4", "size": "1024x1792"})), OptionPolicy::Strict)
-            .unwrap();
+    fn a_size_stands_for_a_ratio_and_a_resolution_and_one_that_the_model_has_not_is_told() {
+        let settle = |size: &str, image: Option<&str>| {
+            let asked = ask(serde_json::json!({"prompt": "p", "seconds": "4", "size": size, "image": image}));
+            let (order, warnings) = ROW.settle(&asked, OptionPolicy::Strict).unwrap();
+            assert_eq!((order.duration, order.size.as_deref()), (4, Some(size)));
+            (order.aspect_ratio, order.resolution, warnings)
+        };
+        let told = |text: &str| vec![text.to_owned()];
+        assert_eq!(settle("1280x720", None), (Some("16:9".into()), "720p".into(), vec![]));
         assert_eq!(
-            (order.duration, order.aspect_ratio.as_deref(), order.resolution.as_str()),
-            (4, Some("9:16"), "1080p")
+            settle("1024x1792", None),
+            (Some("9:16".into()), "1080p".into(), told("`size` 1024x1792 became 9:16 at 1080p."))
+        );
+        assert_eq!(
+            settle("1280x720", Some("https://x/y")),
+            (None, "720p".into(), told("`size` 1280x720 became 720p, in the picture's shape."))
         );
     }
 

@@ -71,6 +71,8 @@ pub(crate) struct Learnt {
     /// The failure is that the answer ended before its finish.
     pub(crate) cut_short: bool,
     pub(crate) status: Option<u16>,
+    /// The caller was gone before its request had come whole: whatever is answered, nobody gets it.
+    pub(crate) left: bool,
 }
 
 impl Learnt {
@@ -117,6 +119,7 @@ impl Learnt {
     fn outcome(&self, ended: Ended, complete: bool, closing: bool) -> Outcome {
         match (self.failure, ended) {
             (_, Ended::Panicked) => Outcome::Failed,
+            _ if self.left => Outcome::ClientClosed,
             (Some(_), _) if self.cut_short => Outcome::Truncated,
             (Some((_, Origin::Provider)), _) => Outcome::ProviderFailed,
             (Some((code, Origin::Gateway)), _) if refuses(code) && !self.called => Outcome::Refused,

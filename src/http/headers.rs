@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::base::id::RequestId;
+use crate::domain::caller::Caller;
 
 /// `x-request-id`
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,16 +21,24 @@ pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-bufferi
 /// `x-kancy-dropped`: request fields that the vendor does not have.
 pub const DROPPED: HeaderName = HeaderName::from_static("x-kancy-dropped");
 
-/// The request's id: the one in its extensions, else the caller's or a minted one, put there for the layers below.
-///
-/// Also says whether this call put it there: whoever did sets it on the response.
-pub(crate) fn request_id<B>(request: &mut Request<B>) -> (RequestId, bool) {
-    if let Some(id) = request.extensions().get::<RequestId>() {
-        return (id.clone(), false);
+/// The request's id: the one that a layer further out has found, else the caller's or a minted one. Also says whether
+/// this call is the first to know it: whoever is sets it on the response.
+pub(crate) fn find_request_id<B>(request: &Request<B>) -> (RequestId, bool) {
+    let extensions = request.extensions();
+    let known = || extensions.get::<Caller>().and_then(Caller::request_id).or_else(|| extensions.get::<RequestId>());
+    match known() {
+        Some(id) => (id.clone(), false),
+        None => (RequestId::accept(request.headers().get(REQUEST_ID)), true),
     }
-    let id = RequestId::accept(request.headers().get(REQUEST_ID));
-    request.extensions_mut().insert(id.clone());
-    (id, true)
+}
+
+/// The same, and puts it into the extensions for the layers below.
+pub(crate) fn request_id<B>(request: &mut Request<B>) -> (RequestId, bool) {
+    let (id, is_first) = find_request_id(request);
+    if is_first {
+        request.extensions_mut().insert(id.clone());
+    }
+    (id, is_first)
 }
 
 /// Sets `x-request-id`.

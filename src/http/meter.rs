@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::clock::Timestamp;
 use crate::base::error::Error;
+use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::hold::LastingHold;
 use crate::domain::limit::Amounts;
@@ -17,6 +18,7 @@ use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
 
 use super::call::Call;
+use super::closing::Closing;
 use super::finish::Ended;
 
 pub use super::books::Abandoned;
@@ -69,10 +71,10 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn running(&self, meter: &Meter) -> Option<UsageRecord>;
 
     /// The id of that record.
-    fn record_id(&self) -> Option<Arc<str>>;
+    fn record_id(&self) -> Option<Id>;
 
-    /// Whether the host is going down, so that what is cut now is cut by us.
-    fn is_closing(&self) -> bool;
+    /// The host's word that it is going down, from which on what is cut is cut by us; `None` where nobody would say it.
+    fn closing(&self) -> Option<&Closing>;
 }
 
 /// For a stack without the metering layer.
@@ -87,12 +89,12 @@ impl Journal for Nobody {
         None
     }
 
-    fn record_id(&self) -> Option<Arc<str>> {
+    fn record_id(&self) -> Option<Id> {
         None
     }
 
-    fn is_closing(&self) -> bool {
-        false
+    fn closing(&self) -> Option<&Closing> {
+        None
     }
 }
 
@@ -202,7 +204,13 @@ impl Meter {
 
     /// The status that the caller gets.
     pub(crate) fn status(&self, status: u16) {
-        self.state().learnt.status = Some(status);
+        let learnt = &mut self.state().learnt;
+        learnt.status = Some(status).filter(|_| !learnt.left);
+    }
+
+    /// The caller is gone, in the middle of its request.
+    pub(crate) fn leave(&self) {
+        self.state().learnt.left = true;
     }
 
     /// All of the answer has come: what follows changes nothing.
@@ -273,13 +281,22 @@ impl Meter {
     }
 
     /// The id of the request's record; `None` where nobody journals.
-    pub(crate) fn record_id(&self) -> Option<Arc<str>> {
+    pub(crate) fn record_id(&self) -> Option<Id> {
         self.0.journal.record_id()
+    }
+
+    pub(crate) fn closing(&self) -> Option<&Closing> {
+        self.0.journal.closing()
+    }
+
+    /// Whether the host is going down.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing().is_some_and(Closing::is_closed)
     }
 
     /// Makes the books, or repeats them.
     pub(crate) fn book(&self, ended: Ended) -> Booked {
-        let closing = self.0.journal.is_closing();
+        let closing = self.is_closing();
         let complete = self.is_complete();
         let state = &mut *self.state();
         *state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing))

@@ -3,6 +3,7 @@
 pub mod body;
 mod books;
 pub mod call;
+pub mod closing;
 pub mod dial;
 pub mod fetch;
 pub mod finish;

@@ -11,7 +11,7 @@ use crate::base::error::Error;
 use crate::base::id::RequestId;
 
 use super::body::ResponseBody;
-use super::headers::{RETRY_AFTER_MS, SHOULD_RETRY, is_grpc, request_id, set_request_id};
+use super::headers::{RETRY_AFTER_MS, SHOULD_RETRY, find_request_id, is_grpc, request_id, set_request_id};
 
 /// To whom a reply goes: taken from the request before it is handed on.
 #[derive(Clone, Debug)]
@@ -25,6 +25,13 @@ impl ReplyTo {
     pub(crate) fn of<B>(request: &mut Request<B>) -> Self {
         let grpc = is_grpc(request.headers());
         let (request_id, owns_id) = request_id(request);
+        Self { request_id, grpc, owns_id }
+    }
+
+    /// For a layer that tells the layers below of the id by the [`Caller`](crate::Caller).
+    pub(crate) fn find<B>(request: &Request<B>) -> Self {
+        let grpc = is_grpc(request.headers());
+        let (request_id, owns_id) = find_request_id(request);
         Self { request_id, grpc, owns_id }
     }
 

@@ -126,19 +126,20 @@ fn admit(call: &Call, caller: Option<&Caller>) -> Result<(), Error> {
         let message = "Name the model: the field `model` is missing. GET /v1/models lists what this key may use.";
         return Err(Error::new(Code::MissingParameter, message).param("model"));
     };
-    let id = shown(&model.value);
+    let id = || shown(&model.value);
     let Some(terms) = call.terms() else {
-        let message = format!("The model `{id}` does not exist. GET /v1/models lists what this key may use.");
+        let message = format!("The model `{}` does not exist. GET /v1/models lists what this key may use.", id());
         return Err(Error::new(Code::ModelNotFound, message).param("model"));
     };
     if caller.is_some_and(|caller| !caller.may_use(&terms.id, terms.modality)) {
         let message = format!(
-            "This key may not use the model `{id}`. GET /v1/models lists what it may use; ask for a wider key."
+            "This key may not use the model `{}`. GET /v1/models lists what it may use; ask for a wider key.",
+            id()
         );
         return Err(Error::new(Code::InsufficientPermissions, message).param("model"));
     }
     if terms.modality != call.endpoint().modality() {
-        return Err(misrouted(&id, terms));
+        return Err(misrouted(&id(), terms));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -44,12 +45,12 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    type Output = Result<Segments, Error>;
+    type Output = Result<Segments, Missing>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if this.body.size_hint().lower() > (this.bound.max_bytes - *this.bytes) as u64 {
-            return Poll::Ready(Err(this.bound.exceeded()));
+            return Poll::Ready(Err(Missing::Refused(this.bound.exceeded())));
         }
         for _ in 0..FRAMES_A_POLL {
             let piece = match ready!(this.body.as_mut().poll_frame(cx)) {
@@ -63,7 +64,7 @@ where
                 }
             };
             if piece.len() > this.bound.max_bytes - *this.bytes {
-                return Poll::Ready(Err(this.bound.exceeded()));
+                return Poll::Ready(Err(Missing::Refused(this.bound.exceeded())));
             }
             *this.bytes += piece.len();
             match piece.len() {
@@ -82,8 +83,26 @@ where
     }
 }
 
-fn broken(cause: &(dyn StdError + Send + Sync)) -> Error {
-    Error::new(Code::InvalidJson, "The body ended early: send it again, whole.").cause(cause.to_string())
+/// Why there is no whole body.
+#[derive(Debug)]
+pub(super) enum Missing {
+    /// The caller is told.
+    Refused(Error),
+    /// The caller is gone; should it still listen, it is told.
+    Left(Error),
+}
+
+fn broken(cause: &(dyn StdError + Send + Sync + 'static)) -> Missing {
+    let error = Error::new(Code::InvalidJson, "The body ended early: send it again, whole.").cause(cause.to_string());
+    if is_hang_up(cause) { Missing::Left(error) } else { Missing::Refused(error) }
+}
+
+/// Whether an error says that the other side is not there any more.
+fn is_hang_up(error: &(dyn StdError + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let hung_up =
+        |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof);
+    error.downcast_ref().is_some_and(hung_up) || error.source().is_some_and(is_hang_up)
 }
 
 #[cfg(test)]
@@ -93,7 +112,7 @@ mod tests {
     use http_body_util::StreamBody;
     use std::convert::Infallible;
 
-    async fn collected(frames: impl Iterator<Item = Bytes>, max_bytes: usize) -> Result<Segments, Error> {
+    async fn collected(frames: impl Iterator<Item = Bytes>, max_bytes: usize) -> Result<Segments, Missing> {
         let frames = frames.map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
         Collect::new(StreamBody::new(futures_util::stream::iter(frames)), Bound::of_body(max_bytes)).await
     }
@@ -125,6 +144,7 @@ mod tests {
         assert_eq!(collected(frames(2), 10).await.unwrap().len(), 10);
         let mut taken = 0;
         let refused = collected(frames(100).inspect(|_| taken += 1), 10).await.unwrap_err();
-        assert_eq!((refused.code(), taken), (Code::RequestTooLarge, 3));
+        assert!(matches!(refused, Missing::Refused(error) if error.code() == Code::RequestTooLarge));
+        assert_eq!(taken, 3);
     }
 }

@@ -18,7 +18,7 @@ use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 
 use super::accept::{Plan, Rules};
-use super::collect::Collect;
+use super::collect::{Collect, Missing};
 
 pin_project! {
     /// The future of [`InspectService`](super::InspectService): collects the body, then calls the inner service.
@@ -67,16 +67,21 @@ where
     S: Service<Request<CallBody>>,
 {
     /// Calls the inner service, unless the body is not what it should be.
-    fn go_on(mut self, body: Result<Segments, Error>) -> Result<S::Future, Error> {
+    fn go_on(mut self, body: Result<Segments, Missing>) -> Result<S::Future, Error> {
         let Self { rules, plan, head, .. } = &mut self;
-        let checked = body.and_then(|segments| rules.inspect(*plan, head, &segments).map(|()| segments));
-        let segments = checked.map_err(|error| refuse(error, head))?;
+        let segments = body.map_err(|missing| match missing {
+            Missing::Refused(error) => refuse(error, head),
+            Missing::Left(error) => leave(error, head),
+        })?;
+        rules.inspect(*plan, head, &segments).map_err(|error| match said_length(head) > Some(segments.len()) {
+            // The body of an HTTP/2 stream that its caller has cancelled ends as if it were whole.
+            true => leave(error, head),
+            false => refuse(error, head),
+        })?;
         // A length that a caller in the same process made up must not go on.
-        if let Some(length) = head.headers.get_mut(CONTENT_LENGTH) {
-            let is_true = length.to_str().is_ok_and(|said| said.parse() == Ok(segments.len()));
-            if !is_true {
-                *length = HeaderValue::from(segments.len());
-            }
+        let is_true = said_length(head) == Some(segments.len());
+        if let Some(length) = head.headers.get_mut(CONTENT_LENGTH).filter(|_| !is_true) {
+            *length = HeaderValue::from(segments.len());
         }
         Ok(self.inner.call(Request::from_parts(self.head, segments.into())))
     }
@@ -88,6 +93,19 @@ fn refuse(error: Error, head: &request::Parts) -> Error {
         meter.fail(&error);
     }
     error
+}
+
+/// Tells the meter that the caller is gone.
+fn leave(error: Error, head: &request::Parts) -> Error {
+    if let Some(meter) = head.extensions.get::<Meter>() {
+        meter.leave();
+    }
+    error
+}
+
+/// The body's length, by its head.
+fn said_length(head: &request::Parts) -> Option<usize> {
+    head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl<S, B, RB> Future for ResponseFuture<S, B>
@@ -131,5 +149,72 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+    use std::io::{Error as IoError, ErrorKind};
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body::Frame;
+    use http_body_util::{Full, StreamBody};
+    use tower::{Layer as _, ServiceExt as _, service_fn};
+
+    use super::super::InspectLayer;
+    use crate::domain::record::Outcome;
+    use crate::http::body::CallBody;
+    use crate::http::finish::Ended;
+    use crate::http::meter::{Abandoned, Meter};
+
+    /// What is recorded of a caller whose body of `length` bytes ends in the middle, by `error` or as if it were whole.
+    async fn recorded(length: Option<usize>, error: Option<IoError>) -> (Outcome, Option<u16>, bool) {
+        let frames = [Ok(Frame::data(Bytes::from_static(br#"{"model":"#)))].into_iter().chain(error.map(Err));
+        let meter = Meter::new(Abandoned::Seen);
+        let mut request = Request::post("/v1/chat/completions");
+        if let Some(length) = length {
+            request = request.header("content-length", length);
+        }
+        let mut request = request.body(StreamBody::new(futures_util::stream::iter(frames))).unwrap();
+        request.extensions_mut().insert(meter.clone());
+        let inner = service_fn(|_: Request<CallBody>| pending::<Result<Response<Full<Bytes>>, Infallible>>());
+        let answer = InspectLayer::new().layer(inner).oneshot(request).await.unwrap();
+        meter.status(answer.status().as_u16());
+        let outcome = meter.book(Ended::Whole).outcome;
+        meter.learnt(|learnt| (outcome, learnt.status, learnt.failure.is_some()))
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_in_the_middle_of_a_body_was_not_refused() {
+        let gone = (Outcome::ClientClosed, None, false);
+        for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset] {
+            // As a host's own body would wrap it.
+            let wrapped = || IoError::other(Wrapped(kind.into()));
+            assert_eq!(recorded(Some(100), Some(kind.into())).await, gone);
+            assert_eq!(recorded(None, Some(wrapped())).await, gone);
+        }
+        assert_eq!(recorded(Some(100), None).await, gone);
+        let refused = (Outcome::Refused, Some(400), true);
+        assert_eq!(recorded(Some(100), Some(ErrorKind::InvalidData.into())).await, refused);
+        assert_eq!(recorded(Some(9), None).await, refused);
+        assert_eq!(recorded(None, None).await, refused);
+    }
+
+    #[derive(Debug)]
+    struct Wrapped(IoError);
+
+    impl std::fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the body failed")
+        }
+    }
+
+    impl std::error::Error for Wrapped {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
     }
 }

@@ -36,14 +36,14 @@ impl VideoJobs {
     /// Makes the job that `call` asks for, or finds the one that the same idempotency key has made.
     pub(crate) fn create(&self, call: Call, caller: Option<Caller>, meter: Meter, headers: &HeaderMap) -> Creation {
         let jobs = self.clone();
-        let key = headers.get("idempotency-key").cloned();
+        let key = idempotency_key(headers);
         Box::pin(async move {
             let caller = caller.ok_or_else(|| {
                 Error::new(Code::InternalError, "Video jobs need an owner: put AuthLayer around the stack.")
             })?;
             let mut making = jobs.prepare(&call, &caller, meter).await?;
-            if let Some(key) = key {
-                making.job.idempotency = Some(idempotency(&key, &call)?);
+            if let Some(key) = key? {
+                making.job.idempotency = Some(idempotency(key, &call));
             }
             // Encoded before anything is stored: what the codec refuses leaves no trace.
             let request = making.codec.create(&making.new_video(&jobs), &making.target)?;
@@ -173,12 +173,22 @@ pub(super) fn reused() -> Error {
     Error::new(Code::IdempotencyKeyReused, message)
 }
 
-pub(super) fn idempotency(key: &http::HeaderValue, call: &Call) -> Result<Idempotency, Error> {
-    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len())).ok_or_else(|| {
-        Error::new(Code::InvalidParameter, "The header Idempotency-Key takes 1 to 255 printable ASCII characters.")
-    })?;
+/// The one idempotency key of a request's headers.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Error> {
+    let refused = |message| Error::new(Code::InvalidParameter, message);
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let Some(key) = keys.next() else { return Ok(None) };
+    if keys.next().is_some() {
+        return Err(refused("The header Idempotency-Key stands twice: send it once."));
+    }
+    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
+    key.map(|key| Some(key.into()))
+        .ok_or_else(|| refused("The header Idempotency-Key takes 1 to 255 printable ASCII characters."))
+}
+
+pub(super) fn idempotency(key: Arc<str>, call: &Call) -> Idempotency {
     let mut hash = Sha256::new();
     hash.update(call.endpoint().path().as_bytes());
     call.segments().pieces().iter().for_each(|piece| hash.update(piece));
-    Ok(Idempotency { key: key.into(), body: base62(&hash.finalize(), 43).into() })
+    Idempotency { key, body: base62(&hash.finalize(), 43).into() }
 }

@@ -240,13 +240,14 @@ impl VideoJobs {
     }
 
     /// The time to the next poll: the vendor's pace or the operator's floor, a fifth longer each time, give or take a
-    /// fifth, so that jobs that were made together are not asked for together.
+    /// fifth within those bounds, so that jobs that were made together are not asked for together.
     pub(super) fn pace(&self, job: &Job, codec: &dyn VideoProvider) -> Duration {
         let rules = &self.0.rules;
         let floor = rules.poll.unwrap_or_else(|| codec.pace());
         let grown = floor.mul_f64(1.2_f64.powi(i32::try_from(job.polls.min(30)).unwrap_or(30)));
         let jitter = 0.8 + f64::from(random::<1>()[0]) / 255.0 * 0.4;
-        grown.min(rules.max_poll.max(floor)).mul_f64(jitter)
+        let most = rules.max_poll.max(floor);
+        grown.min(most).mul_f64(jitter).clamp(floor, most)
     }
 
     /// How far a job may be whose vendor does not say, in percent: most take some two minutes.

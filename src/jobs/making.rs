@@ -102,7 +102,7 @@ impl VideoJobs {
         } else {
             return self.make(making, request).await;
         };
-        self.refused(making, Error::new(code, message).should_retry(true)).await
+        self.refused(making, Error::new(code, message)).await
     }
 
     async fn make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {

@@ -268,7 +268,6 @@ impl VideoJobs {
 /// What a store's failure is to a caller.
 fn store_failed(error: &StoreError) -> Error {
     Error::new(Code::InternalError, "The store of video jobs does not answer. Try again shortly.")
-        .should_retry(true)
         .cause(error.message())
 }
 

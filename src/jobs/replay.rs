@@ -3,9 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -19,7 +20,7 @@ use crate::http::call::Call;
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 
-use super::create::{idempotency, reused};
+use super::create::{idempotency, idempotency_key, reused};
 use super::{VideoJobs, store_failed};
 
 /// Answers a create whose `Idempotency-Key` has a job already, so that who asks again is not refused for a limit that this
@@ -86,21 +87,21 @@ struct Asked {
     jobs: VideoJobs,
     call: Call,
     caller: Caller,
-    key: HeaderValue,
+    key: Result<Arc<str>, Error>,
 }
 
 impl Asked {
     fn of<B>(jobs: &VideoJobs, request: &Request<B>) -> Option<Self> {
         let call = request.extensions().get::<Call>().filter(|call| call.endpoint().makes_job())?;
         let caller = request.extensions().get::<Caller>()?;
-        let key = request.headers().get("idempotency-key")?;
-        Some(Self { jobs: jobs.clone(), call: call.clone(), caller: caller.clone(), key: key.clone() })
+        let key = idempotency_key(request.headers()).transpose()?;
+        Some(Self { jobs: jobs.clone(), call: call.clone(), caller: caller.clone(), key })
     }
 
     /// The job of the same create; `None` where this one is the first.
     async fn look(self) -> Result<Option<Found>, Error> {
         let Self { jobs, call, caller, key } = self;
-        let used = idempotency(&key, &call)?;
+        let used = idempotency(key?, &call);
         let twin = jobs.0.store.twin(caller.key_id(), &used.key, jobs.now()).await;
         let Some(twin) = twin.map_err(|error| store_failed(&error))? else { return Ok(None) };
         if twin.idempotency.as_ref().map(|twins| &twins.body) != Some(&used.body) {

@@ -10,6 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::base::id::{RequestId, new_id};
 use crate::base::log;
 use crate::base::money::Money;
+use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
 use crate::domain::endpoint::Endpoint;
@@ -17,6 +18,7 @@ use crate::domain::limit::Amounts;
 use crate::domain::modality::Modality;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
+use crate::http::closing::Closing;
 use crate::http::finish::{Ended, Finish};
 use crate::http::headers::set_request_id;
 use crate::http::meter::{Journal, Journaled, Learnt, Meter};
@@ -30,7 +32,7 @@ const LONGEST_PATH: usize = 256;
 /// What is known of a request before anything is learnt of it.
 pub(super) struct Entry {
     settings: Arc<Settings>,
-    id: Arc<str>,
+    id: Id,
     request_id: RequestId,
     time: Timestamp,
     caller: Caller,
@@ -54,8 +56,8 @@ impl Entry {
     fn running(&self, learnt: &Learnt) -> UsageRecord {
         let routed = learnt.routed.as_ref();
         UsageRecord {
-            id: Arc::clone(&self.id),
-            request_id: self.request_id.shared(),
+            id: self.id.clone(),
+            request_id: self.request_id.id().clone(),
             time: self.time,
             home: self.caller.home().clone(),
             key_id: self.caller.shared_key_id(),
@@ -135,12 +137,12 @@ impl Journal for Entry {
         }
     }
 
-    fn record_id(&self) -> Option<Arc<str>> {
-        Some(Arc::clone(&self.id))
+    fn record_id(&self) -> Option<Id> {
+        Some(self.id.clone())
     }
 
-    fn is_closing(&self) -> bool {
-        self.settings.closing.is_closed()
+    fn closing(&self) -> Option<&Closing> {
+        Some(&self.settings.closing)
     }
 }
 

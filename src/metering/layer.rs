@@ -7,10 +7,10 @@ use tower_layer::Layer;
 
 use crate::base::clock::{Clock, SystemClock};
 use crate::domain::endpoint::Endpoint;
+use crate::http::closing::Closing;
 use crate::http::meter::Abandoned;
 use crate::store::ledger::UsageSink;
 
-use super::closing::Closing;
 use super::service::MeteringService;
 
 /// Writes one usage record for every model request. See the [module](super) for order and failure.

@@ -42,7 +42,6 @@
 //! [`UsageSink`]: crate::store::ledger::UsageSink
 
 mod body;
-mod closing;
 mod finish;
 mod future;
 mod layer;
@@ -52,7 +51,8 @@ mod service;
 mod tests;
 
 pub use body::MeteringBody;
-pub use closing::Closing;
 pub use future::ResponseFuture;
 pub use layer::MeteringLayer;
 pub use service::MeteringService;
+
+pub use crate::http::closing::Closing;

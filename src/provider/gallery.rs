@@ -13,6 +13,7 @@ use crate::http::body::{CallBody, Segments};
 use crate::http::fetch::ContentHosts;
 use crate::http::headers::answer_headers;
 use crate::wire::base64::Encoder;
+use crate::wire::dropped::Dropped;
 use crate::wire::images::{Answer, Form, Made};
 use crate::wire::outline::{Outline, Outliner};
 
@@ -46,7 +47,7 @@ pub(super) struct Plan {
     /// The quality that it was asked for, where that is another than the caller's.
     pub(super) quality: Option<String>,
     pub(super) warnings: Vec<String>,
-    pub(super) dropped: Vec<&'static str>,
+    pub(super) dropped: Dropped,
     /// The vendor's own hosts, from which pictures may be fetched.
     pub(super) hosts: &'static [&'static str],
     pub(super) read: fn(&Outline) -> Result<Taken, Error>,

@@ -51,7 +51,7 @@ fn exchange(calls: u64, form: Option<Form>, price: Price) -> Exchange {
         size: None,
         quality: None,
         warnings: Vec::new(),
-        dropped: Vec::new(),
+        dropped: Vec::new().into(),
         hosts: &["*.cdn.test"],
         read,
     };

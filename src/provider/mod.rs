@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod ark;
+pub mod base_url;
 pub mod codec;
 pub mod echo;
 mod gallery;

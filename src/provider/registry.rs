@@ -37,7 +37,7 @@ impl Registry {
         let mut targets = demo_models().map(|terms| Target {
             provider: Kind::Echo.as_str().into(),
             codec: Arc::new(Echo),
-            base_url: Uri::from_static("http://echo.invalid"),
+            base_url: Uri::from_static("http://echo.invalid").into(),
             credential: Arc::new(Credential::None),
             upstream: Arc::clone(&terms.id),
             terms: Arc::new(terms),

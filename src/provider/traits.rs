@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, StatusCode, Uri, response};
 
 use crate::base::error::{Code, Error};
@@ -20,6 +19,9 @@ use crate::domain::model::ModelTerms;
 use crate::domain::usage::Usage;
 use crate::http::body::{CallBody, Segments};
 use crate::http::call::Call;
+use crate::wire::dropped::Dropped;
+
+use super::base_url::BaseUrl;
 
 /// A vendor's credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +83,7 @@ pub struct Target {
     /// The provider's name in the configuration.
     pub provider: Arc<str>,
     pub codec: Arc<dyn Provider>,
-    /// Without a trailing slash.
-    pub base_url: Uri,
+    pub base_url: BaseUrl,
     pub credential: Arc<dyn CredentialSource>,
     /// The vendor's id of the model.
     pub upstream: Arc<str>,
@@ -93,20 +94,19 @@ pub struct Target {
 }
 
 impl Target {
-    /// The base URL with `route` appended as it is: `/chat/completions`.
-    pub fn url(&self, route: &str) -> Result<Uri, Error> {
-        let mut url = self.base_url.clone().into_parts();
-        let path = [self.base_url.path().trim_end_matches('/'), route].concat();
-        PathAndQuery::from_maybe_shared(Bytes::from(path))
-            .ok()
-            .and_then(|path| {
-                url.path_and_query = Some(path);
-                Uri::from_parts(url).ok()
-            })
-            .ok_or_else(|| {
-                Error::new(Code::InvalidParameter, "The model's upstream id cannot stand in a URL.").param("model")
-            })
+    /// The URL of a route that every request takes: `/chat/completions`.
+    pub fn route(&self, route: &'static str) -> Result<Uri, Error> {
+        self.base_url.route(route).ok_or_else(no_url)
     }
+
+    /// The URL of any other route.
+    pub fn url(&self, route: &str) -> Result<Uri, Error> {
+        self.base_url.join(route).ok_or_else(no_url)
+    }
+}
+
+fn no_url() -> Error {
+    Error::new(Code::InvalidParameter, "The model's upstream id cannot stand in a URL.").param("model")
 }
 
 /// A vendor's codec. Stateless; shared by all requests.
@@ -135,7 +135,7 @@ pub struct Exchange {
     /// Reads the answer.
     pub decoder: Box<dyn Decoder>,
     /// Request fields that the vendor does not have and that were left out: goes out as `x-kancy-dropped`.
-    pub dropped: Vec<&'static str>,
+    pub dropped: Dropped,
 }
 
 impl fmt::Debug for Exchange {
@@ -190,6 +190,8 @@ pub trait Decoder: Send + Sync + 'static {
 /// What a decoder puts out: bytes for the caller, and what they mean for the meter.
 #[derive(Debug, Default)]
 pub struct Output {
+    /// Most of the time there is but one: it needs no queue.
+    first: Option<Bytes>,
     frames: VecDeque<Bytes>,
     usage: Option<Usage>,
     delivered: Usage,
@@ -208,8 +210,13 @@ pub struct MadeAs {
 impl Output {
     /// Bytes for the caller.
     pub fn write(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.has_frames() {
             self.frames.push_back(bytes);
+        } else {
+            self.first = Some(bytes);
         }
     }
 
@@ -240,12 +247,12 @@ impl Output {
 
     /// The next bytes for the caller.
     pub fn next_frame(&mut self) -> Option<Bytes> {
-        self.frames.pop_front()
+        self.first.take().or_else(|| self.frames.pop_front())
     }
 
     /// Whether bytes wait for the caller.
     pub fn has_frames(&self) -> bool {
-        !self.frames.is_empty()
+        self.first.is_some() || !self.frames.is_empty()
     }
 
     /// The last report.

@@ -70,13 +70,13 @@ struct Waiting<S, A> {
 struct Running {
     once: Option<Once<Settle>>,
     governed: Option<(Meter, ReplyTo)>,
-    headroom: Vec<Headroom>,
+    headroom: Headroom,
 }
 
 struct Refusal {
     reply: ReplyTo,
     error: Error,
-    headroom: Vec<Headroom>,
+    headroom: Headroom,
 }
 
 impl<S, A> QuotaFuture<S, A>
@@ -99,13 +99,13 @@ where
         Self { state }
     }
 
-    pub(super) fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Vec<Headroom>) -> Self {
+    pub(super) fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Headroom) -> Self {
         Self { state: State::refused(meter, reply, error, headroom) }
     }
 }
 
 impl<S, A, F> State<S, A, F> {
-    fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Vec<Headroom>) -> Self {
+    fn refused(meter: &Meter, reply: ReplyTo, error: Error, headroom: Headroom) -> Self {
         meter.fail(&error);
         Self::Refused { refusal: Some(Box::new(Refusal { reply, error, headroom })) }
     }

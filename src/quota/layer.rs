@@ -45,7 +45,7 @@ pub(super) struct Asked {
 /// Has a request that the store could not be asked about counted once it is over.
 pub(super) struct Later {
     store: Arc<dyn QuotaStore>,
-    limits: Vec<Arc<Limit>>,
+    limits: Arc<[Arc<Limit>]>,
 }
 
 impl Ticket for Later {
@@ -59,11 +59,11 @@ impl Ticket for Later {
 /// How a request may go on.
 pub(super) struct Admission {
     pub(super) grant: Grant,
-    pub(super) headroom: Vec<Headroom>,
+    pub(super) headroom: Headroom,
 }
 
 /// Why it may not, and what is left of the limits.
-pub(super) type Refused = (Error, Vec<Headroom>);
+pub(super) type Refused = (Error, Headroom);
 
 impl QuotaLayer {
     /// A layer that counts in `store` against the limits of `book`. A store that cannot be reached refuses requests.
@@ -112,7 +112,7 @@ impl QuotaLayer {
         }
         let hold = hold.amounts;
         let all_open = limits.iter().all(|limit| self.is_open(limit));
-        let later = all_open.then(|| Later { store: Arc::clone(&self.store), limits: limits.clone() });
+        let later = all_open.then(|| Later { store: Arc::clone(&self.store), limits: Arc::clone(&limits) });
         let lasting = extensions.get::<Call>().is_some_and(|call| call.endpoint().makes_job());
         let reservation = Reservation {
             caller,
@@ -136,8 +136,8 @@ impl QuotaLayer {
         match (answer, later) {
             (Ok(Decision::Admitted { grant, headroom }), _) => Ok(Admission { grant, headroom }),
             (Ok(Decision::Refused(refused)), _) => Err((refusal::error(&refused, &hold), refused.headroom)),
-            (Err(_), Some(later)) => Ok(Admission { grant: Grant::new(hold, later), headroom: Vec::new() }),
-            (Err(error), None) => Err((unavailable(&error), Vec::new())),
+            (Err(_), Some(later)) => Ok(Admission { grant: Grant::new(hold, later), headroom: Headroom::default() }),
+            (Err(error), None) => Err((unavailable(&error), Headroom::default())),
         }
     }
 
@@ -170,7 +170,6 @@ fn unavailable(error: &StoreError) -> Error {
     log::store_failed("the quota store cannot be reached", error);
     Error::new(Code::QuotaUnavailable, "The limits of this key cannot be checked at the moment. Try again shortly.")
         .retry_after(Duration::from_secs(1))
-        .should_retry(true)
         .cause(format!("the quota store failed: {error}"))
 }
 

@@ -87,20 +87,18 @@ static TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
-/// Sets `x-ratelimit-*` of the request and the token limit with the least left in proportion.
-pub(super) fn set_headroom(headroom: &[Headroom], headers: &mut HeaderMap) {
-    let is_requests: fn(Measure) -> bool = |measure| measure == Measure::Requests;
-    if headroom.is_empty() {
+/// Sets `x-ratelimit-*`.
+pub(super) fn set_headroom(headroom: &Headroom, headers: &mut HeaderMap) {
+    if headroom.requests.is_none() && headroom.tokens.is_none() {
         return;
     }
     let mut values = Values::new();
-    for (names, counts) in [(&REQUESTS, is_requests), (&TOKENS, Measure::is_tokens)] {
-        let of_kind = headroom.iter().filter(|h| counts(h.limit.key.measure));
-        let Some(least) = of_kind.reduce(|a, b| if less(b, a) { b } else { a }) else { continue };
+    for (names, room) in [(&REQUESTS, &headroom.requests), (&TOKENS, &headroom.tokens)] {
+        let Some(room) = room else { continue };
         let [limit, remaining, reset] = names;
-        values.number(limit, least.limit.amount);
-        values.number(remaining, least.remaining);
-        if let Some(wait) = least.resets_in {
+        values.number(limit, room.limit.amount);
+        values.number(remaining, room.remaining);
+        if let Some(wait) = room.resets_in {
             values.text(reset, GoDuration(wait));
         }
     }
@@ -179,10 +177,4 @@ impl AsRef<[u8]> for Text {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
-}
-
-/// Whether `a` has less left in proportion than `b`.
-fn less(a: &Headroom, b: &Headroom) -> bool {
-    let cross = |x: &Headroom, y: &Headroom| u128::from(x.remaining) * u128::from(y.limit.amount.max(1));
-    cross(a, b) < cross(b, a)
 }

@@ -9,6 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::http::reply::ReplyTo;
+use crate::store::quota::Headroom;
 
 use super::body::QuotaBody;
 use super::future::QuotaFuture;
@@ -65,7 +66,7 @@ where
         let reply = ReplyTo::of(&mut request);
         match self.layer.ask(request.extensions_mut()) {
             Ok(asked) => QuotaFuture::asking(asked, reply, ready, request),
-            Err((meter, error)) => QuotaFuture::refused(&meter, reply, error, Vec::new()),
+            Err((meter, error)) => QuotaFuture::refused(&meter, reply, error, Headroom::default()),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::base::error::Error;
+use crate::base::error::{Error, Origin};
 use crate::base::id::RequestId;
 use crate::base::log;
 use crate::http::meter::Meter;
@@ -20,7 +20,7 @@ use crate::http::vendor::VendorBody;
 
 /// The body of a routed answer: what the codec makes of the vendor's bytes `B`.
 ///
-/// A failure ends an event stream with one error event; any other body fails, so that the caller's connection breaks
+/// A failure, or the host's going down, ends an event stream with one error event; any other body fails, so that the caller's connection breaks
 /// off instead of passing half an answer for a whole one. Dropped early, the vendor's body is dropped with it, or handed
 /// to the [`Drain`](super::Drain).
 pub struct RouteBody<B: VendorBody> {
@@ -55,17 +55,24 @@ impl<B: VendorBody> Body for RouteBody<B> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
+        let is_event_stream = self.is_event_stream;
         let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };
-        let next = ready!(rest.poll_next(cx));
+        let next = match rest.poll_next(cx) {
+            Poll::Pending if is_event_stream => rest.poll_cut(cx),
+            next => next,
+        };
+        let next = ready!(next);
         if rest.is_over() {
             self.rest = None;
         }
-        if let Some(Err(error)) = &next {
+        if let Some(Err(error)) = &next
+            && error.origin() == Origin::Provider
+        {
             log::vendor_failed(&self.request_id, error);
         }
         Poll::Ready(match next {
             Some(Ok(bytes)) => Some(Ok(Frame::data(bytes))),
-            Some(Err(error)) if self.is_event_stream => Some(Ok(Frame::data(error_event(&error, &self.request_id)))),
+            Some(Err(error)) if is_event_stream => Some(Ok(Frame::data(error_event(&error, &self.request_id)))),
             Some(Err(error)) => Some(Err(error)),
             None => None,
         })

@@ -30,6 +30,7 @@ use super::pump::Pump;
 use super::service::Way;
 use crate::http::vendor::transport_failure;
 use crate::http::vendor::{VendorBody, VendorClient};
+use crate::wire::dropped::Dropped;
 
 /// The longest error answer of a vendor that is read.
 pub(super) const MAX_FAULT_BYTES: usize = 64 * 1024;
@@ -45,7 +46,7 @@ pub(super) struct Trip<C: VendorClient> {
     pub(super) client: C,
     /// The head of the caller's answer, as the last step that began has it.
     pub(super) headers: HeaderMap,
-    pub(super) dropped: Vec<&'static str>,
+    pub(super) dropped: Dropped,
     pub(super) way: Arc<Way>,
 }
 
@@ -141,8 +142,7 @@ impl<C: VendorClient> RouteFuture<C> {
                         return Poll::Ready(Err(Error::new(
                             Code::LedgerUnavailable,
                             "The ledger cannot be written, so nothing was sent to the vendor. Try again shortly.",
-                        )
-                        .should_retry(true)));
+                        )));
                     }
                     trip.start()
                 }
@@ -192,6 +192,10 @@ impl<C: VendorClient> RouteFuture<C> {
         }
     }
 
+    fn is_closing(&self) -> bool {
+        self.trip.as_ref().is_some_and(|trip| trip.meter.is_closing())
+    }
+
     fn answer(&mut self, first: Option<Bytes>) -> Answer<C::Body> {
         self.step = Step::Done;
         let Some(mut trip) = self.trip.take() else {
@@ -204,9 +208,7 @@ impl<C: VendorClient> RouteFuture<C> {
             // Proxies that would gather events are told not to.
             headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
         }
-        if let Some(dropped) =
-            (!trip.dropped.is_empty()).then(|| HeaderValue::from_str(&trip.dropped.join(",")).ok()).flatten()
-        {
+        if let Some(dropped) = trip.dropped.header() {
             headers.insert(DROPPED, dropped);
         }
         let request_id = trip.reply.request_id().clone();
@@ -223,6 +225,11 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..EVENT_STREAM.len()));
     media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// Where the host cannot wait any longer for a vendor.
+pub(super) fn going_down() -> Error {
+    Error::new(Code::InternalError, "The gateway was shut down before the answer was whole. Send the request again.")
 }
 
 fn taken() -> Error {
@@ -307,7 +314,12 @@ impl<C: VendorClient> Future for RouteFuture<C> {
         if let Step::Making(making) = &mut self.step {
             return making.poll_answer(cx).map(Ok);
         }
-        Poll::Ready(Ok(match ready!(self.poll_answer(cx)) {
+        // Nobody is woken for this: a host that wants it polls once more when it closes.
+        let answer = match self.poll_answer(cx) {
+            Poll::Pending if self.is_closing() => Poll::Ready(Err(going_down())),
+            answer => answer,
+        };
+        Poll::Ready(Ok(match ready!(answer) {
             Ok(answer) => answer,
             Err(error) => {
                 self.step = Step::Done;

@@ -11,10 +11,12 @@ use http_body::Body;
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::http::body::{CallBody, Segments};
+use crate::http::closing::Watch;
 use crate::http::meter::Meter;
 use crate::http::vendor::{VendorBody, transport_failure};
 use crate::provider::traits::{Decoder, MadeAs, Output};
 
+use super::future::going_down;
 use super::service::Way;
 
 /// What is left of a vendor's answer, over all steps of an exchange.
@@ -30,11 +32,23 @@ pub(super) struct Pump<B> {
     begun: bool,
     /// The request of the next step.
     next: Option<Request<CallBody>>,
+    /// Made when a stream first waits for its vendor.
+    watch: Option<Watch>,
 }
 
 impl<B: VendorBody> Pump<B> {
     pub(super) fn new(decoder: Box<dyn Decoder>, meter: Meter, way: Arc<Way>) -> Self {
-        Self { body: None, decoder, output: Output::default(), meter, way, over: false, begun: false, next: None }
+        Self {
+            body: None,
+            decoder,
+            output: Output::default(),
+            meter,
+            way,
+            over: false,
+            begun: false,
+            next: None,
+            watch: None,
+        }
     }
 
     /// Begins a step with the vendor's answer to it. Gives the head of the caller's answer, should it be the last.
@@ -117,6 +131,20 @@ impl<B: VendorBody> Pump<B> {
                 };
             }
         }
+    }
+
+    /// A stream waits for its vendor, whom the host may not be able to wait for: the caller is told so by an error, or by
+    /// nothing where its answer is whole. Registers to be woken at the first wait; what arrives in time costs nothing.
+    pub(super) fn poll_cut(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let Some(closing) = self.meter.closing() else { return Poll::Pending };
+        ready!(self.watch.get_or_insert_with(|| closing.watch()).poll_closed(cx));
+        self.leave_off();
+        if self.output.is_complete() {
+            return Poll::Ready(None);
+        }
+        let error = going_down();
+        self.meter.fail(&error);
+        Poll::Ready(Some(Err(error)))
     }
 
     /// Where an answer is whole before any of it goes out, its end has mostly come as well: then it has a length. It is not

@@ -57,7 +57,7 @@ impl Provider for TwoSteps {
         let request = Request::post("https://vendor.test/make").header("authorization", "Bearer upstream-secret");
         let decoder = Steps { forgiving: self.forgiving, url: None, next: None, text: Vec::new() };
         let request = Some(request.body(CallBody::empty()).unwrap());
-        Ok(Exchange { request, decoder: Box::new(decoder), dropped: vec!["x"] })
+        Ok(Exchange { request, decoder: Box::new(decoder), dropped: vec!["x"].into() })
     }
 
     fn fault(&self, _: StatusCode, _: &HeaderMap, _: &[u8]) -> Error {

@@ -1,6 +1,7 @@
 //! A grant: what an admitted request holds, until it is settled. Exactly once.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::domain::hold::LastingHold;
 use crate::domain::limit::Amounts;
@@ -13,7 +14,20 @@ use crate::domain::limit::Amounts;
 pub struct Grant {
     held: Amounts,
     lasting: Option<Box<LastingHold>>,
-    ticket: Option<Box<dyn Ticket>>,
+    claim: Option<Claim>,
+}
+
+/// How a grant is settled.
+enum Claim {
+    Ticket(Box<dyn Ticket>),
+    /// By its number in the store's own list.
+    Numbered(Arc<dyn Numbered>, u64),
+}
+
+/// A store that knows its grants by number: they need no ticket in a box each.
+pub(crate) trait Numbered: Send + Sync + 'static {
+    /// As [`Ticket::settle`].
+    fn settle(&self, number: u64, used: Option<Amounts>);
 }
 
 /// The store's side of a grant: it owns whatever it needs to settle without waiting and without failing.
@@ -27,12 +41,17 @@ pub trait Ticket: Send + Sync + 'static {
 impl Grant {
     /// A grant of `held`, settled through `ticket`.
     pub fn new(held: Amounts, ticket: impl Ticket) -> Self {
-        Self { held, lasting: None, ticket: Some(Box::new(ticket)) }
+        Self { held, lasting: None, claim: Some(Claim::Ticket(Box::new(ticket))) }
+    }
+
+    /// A grant of `held` that `store` has under this number.
+    pub(crate) fn numbered(held: Amounts, store: Arc<dyn Numbered>, number: u64) -> Self {
+        Self { held, lasting: None, claim: Some(Claim::Numbered(store, number)) }
     }
 
     /// A grant of a hold that may outlive it. `ticket` settles by the hold's id: who comes second changes nothing.
     pub fn lasting(hold: LastingHold, ticket: impl Ticket) -> Self {
-        Self { held: hold.amounts, lasting: Some(Box::new(hold)), ticket: Some(Box::new(ticket)) }
+        Self { held: hold.amounts, lasting: Some(Box::new(hold)), claim: Some(Claim::Ticket(Box::new(ticket))) }
     }
 
     /// The hold, where it may outlive the grant.
@@ -56,8 +75,10 @@ impl Grant {
     }
 
     fn resolve(&mut self, used: Option<Amounts>) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.settle(used);
+        match self.claim.take() {
+            Some(Claim::Ticket(ticket)) => ticket.settle(used),
+            Some(Claim::Numbered(store, number)) => store.settle(number, used),
+            None => {}
         }
     }
 }
@@ -72,6 +93,6 @@ impl Drop for Grant {
 
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grant").field("held", &self.held).field("open", &self.ticket.is_some()).finish()
+        f.debug_struct("Grant").field("held", &self.held).field("open", &self.claim.is_some()).finish()
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Timestamp;
+use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
 use crate::domain::hold::LastingHold;
-use crate::domain::limit::{Amounts, Limit};
+use crate::domain::limit::{Amounts, Limit, Measure, Mode};
 use crate::domain::modality::Modality;
 
 use super::error::StoreResult;
@@ -28,12 +29,12 @@ pub struct Reservation {
     /// The most that the request can come to.
     pub hold: Amounts,
     /// Every limit that applies, enforced and shadow ones.
-    pub limits: Vec<Arc<Limit>>,
+    pub limits: Arc<[Arc<Limit>]>,
     /// Whether the hold is a job's, which outlives the request and its instance.
     pub lasting: bool,
     /// The request's record in the ledger, which tells what became of it should its instance die. `None` where nobody
     /// keeps one.
-    pub record: Option<Arc<str>>,
+    pub record: Option<Id>,
     /// The gateway's time; stores with a clock of their own go by that.
     pub now: Timestamp,
 }
@@ -53,15 +54,55 @@ impl Reservation {
     }
 }
 
-/// What a limit has left, for the response's headers.
+/// What the response's headers tell: of the enforced request limits, and of the enforced token limits, the one with the
+/// least left in proportion. To be collected from what each limit has left.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs, reason = "one of each kind")]
+pub struct Headroom {
+    pub requests: Option<Room>,
+    pub tokens: Option<Room>,
+}
+
+impl Headroom {
+    /// Whether a limit may be told of.
+    pub fn tells(limit: &Limit) -> bool {
+        limit.mode == Mode::Enforce && (limit.key.measure == Measure::Requests || limit.key.measure.is_tokens())
+    }
+
+    fn add(&mut self, room: Room) {
+        let place = if room.limit.key.measure == Measure::Requests { &mut self.requests } else { &mut self.tokens };
+        if Self::tells(&room.limit) && place.as_ref().is_none_or(|least| room.is_less_than(least)) {
+            *place = Some(room);
+        }
+    }
+}
+
+impl FromIterator<Room> for Headroom {
+    fn from_iter<I: IntoIterator<Item = Room>>(rooms: I) -> Self {
+        rooms.into_iter().fold(Self::default(), |mut headroom, room| {
+            headroom.add(room);
+            headroom
+        })
+    }
+}
+
+/// What a limit has left.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "a limit and what is left of it")]
-pub struct Headroom {
+pub struct Room {
     pub limit: Arc<Limit>,
     /// After this request's hold.
     pub remaining: u64,
     /// Until it is whole again; `None` for totals and leases.
     pub resets_in: Option<Duration>,
+}
+
+impl Room {
+    /// In proportion to what there is.
+    fn is_less_than(&self, other: &Self) -> bool {
+        let cross = |x: &Self, y: &Self| u128::from(x.remaining) * u128::from(y.limit.amount.max(1));
+        cross(self, other) < cross(other, self)
+    }
 }
 
 /// Why a request was refused.
@@ -70,8 +111,8 @@ pub struct Headroom {
 pub struct Refusal {
     pub limit: Arc<Limit>,
     pub wait: RefusalWait,
-    /// Of the enforced request and token limits, as for an admitted request but without this one's hold.
-    pub headroom: Vec<Headroom>,
+    /// As for an admitted request, but without this one's hold.
+    pub headroom: Headroom,
 }
 
 /// When a refused request may come again.
@@ -94,8 +135,8 @@ pub enum Decision {
     Admitted {
         /// The hold.
         grant: Grant,
-        /// Of the enforced request and token limits.
-        headroom: Vec<Headroom>,
+        /// What is left behind it.
+        headroom: Headroom,
     },
     /// Some enforced limit has none; nothing was consumed of any.
     Refused(Refusal),

@@ -5,43 +5,63 @@ use bytes::Bytes;
 /// Reads on through the pieces as though they were one.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
-    rest: &'a [u8],
+    piece: &'a [u8],
+    /// Where in the piece, and where the piece begins.
+    at: usize,
+    begins: usize,
     later: std::slice::Iter<'a, Bytes>,
-    offset: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(pieces: &'a [Bytes]) -> Self {
-        Self { rest: &[], later: pieces.iter(), offset: 0 }
+        Self { piece: &[], at: 0, begins: 0, later: pieces.iter() }
     }
 
     /// How many bytes lie behind.
     pub(crate) fn offset(&self) -> usize {
-        self.offset
+        self.begins + self.at
+    }
+
+    /// The piece at hand and where in it the cursor stands; at its end only at the end of the body.
+    #[inline]
+    pub(crate) fn piece(&mut self) -> (&'a [u8], usize) {
+        if self.at == self.piece.len() {
+            self.next_piece();
+        }
+        (self.piece, self.at)
+    }
+
+    /// Where the piece at hand begins.
+    pub(crate) fn begins(&self) -> usize {
+        self.begins
+    }
+
+    fn next_piece(&mut self) {
+        while self.at == self.piece.len() {
+            let Some(piece) = self.later.next() else { return };
+            self.begins += self.piece.len();
+            (self.piece, self.at) = (piece, 0);
+        }
     }
 
     /// What is left of the piece at hand; empty only at the end of the body.
     #[inline]
     pub(crate) fn rest(&mut self) -> &'a [u8] {
-        while self.rest.is_empty() {
-            match self.later.next() {
-                Some(piece) => self.rest = piece,
-                None => break,
-            }
-        }
-        self.rest
+        let (piece, at) = self.piece();
+        &piece[at..]
     }
 
     /// Goes on by `count` bytes of [`rest`](Self::rest).
     #[inline]
     pub(crate) fn advance(&mut self, count: usize) {
-        self.rest = &self.rest[count..];
-        self.offset += count;
+        self.at += count;
+        debug_assert!(self.at <= self.piece.len(), "past the piece");
     }
 
     #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
-        self.rest().first().copied()
+        let (piece, at) = self.piece();
+        piece.get(at).copied()
     }
 
     #[inline]
@@ -74,13 +94,13 @@ impl<'a> Cursor<'a> {
     /// Goes past all bytes that `fit`; says how many.
     #[inline]
     pub(crate) fn skip_while(&mut self, fit: impl Fn(u8) -> bool) -> usize {
-        let start = self.offset;
+        let start = self.offset();
         loop {
             let rest = self.rest();
             let run = rest.iter().position(|byte| !fit(*byte)).unwrap_or(rest.len());
             self.advance(run);
             if run == 0 || run < rest.len() {
-                return self.offset - start;
+                return self.offset() - start;
             }
         }
     }

@@ -46,12 +46,14 @@ const MAX_MEMBERS: usize = 1_024;
 pub fn peek(pieces: &[Bytes]) -> Result<Facts, Error> {
     let body_bytes = pieces.iter().map(|p| p.len() as u64).sum();
     let mut peek = Peek {
-        scan: Scan::new(pieces)?,
+        scan: Scan::new(pieces),
         facts: Facts { body_bytes, ..Facts::default() },
         fault: None,
-        seen: Vec::with_capacity(16),
+        seen: Seen::default(),
     };
-    peek.object()?;
+    let read = peek.object();
+    peek.scan.check_text(pieces, read.is_ok())?;
+    read?;
     match peek.fault {
         Some(fault) => Err(fault),
         None => Ok(peek.facts),
@@ -63,8 +65,30 @@ struct Peek<'a> {
     facts: Facts,
     /// The first field of a wrong type.
     fault: Option<Error>,
-    /// Hashes of the top-level keys so far. Who makes two keys collide is told that they stand twice.
-    seen: Vec<u64>,
+    seen: Seen,
+}
+
+/// Hashes of the top-level keys so far. Who makes two keys collide is told that they stand twice.
+#[derive(Default)]
+struct Seen {
+    /// As many as nearly every request has.
+    first: [u64; 16],
+    count: usize,
+    more: Vec<u64>,
+}
+
+impl Seen {
+    fn contains(&self, hash: u64) -> bool {
+        self.first[..self.count.min(self.first.len())].contains(&hash) || self.more.contains(&hash)
+    }
+
+    fn push(&mut self, hash: u64) {
+        match self.first.get_mut(self.count) {
+            Some(free) => *free = hash,
+            None => self.more.push(hash),
+        }
+        self.count += 1;
+    }
 }
 
 impl Peek<'_> {
@@ -75,12 +99,12 @@ impl Peek<'_> {
             _ => return Err(self.scan.bad("it must be an object in braces")),
         }
         self.scan.enter()?;
-        let (mut first, mut key) = (true, Vec::with_capacity(32));
+        let (mut first, mut escaped) = (true, Vec::new());
         while self.scan.more(b'}', &mut first)? {
             self.facts.has_members = true;
-            key.clear();
-            self.scan.key(|run| key.extend_from_slice(run))?;
-            let key = utf8(&key);
+            escaped.clear();
+            let plain = self.scan.key(|run| escaped.extend_from_slice(run))?;
+            let key = utf8(plain.unwrap_or(&escaped));
             self.once(key)?;
             self.member(key)?;
         }
@@ -92,10 +116,10 @@ impl Peek<'_> {
         let mut hasher = QuickHasher::default();
         hasher.write(key.as_bytes());
         let hash = hasher.finish();
-        if self.seen.contains(&hash) {
+        if self.seen.contains(hash) {
             return Err(self.scan.bad(&format!("the key `{}` stands twice", shown(key))).param(shown(key)));
         }
-        if self.seen.len() == MAX_MEMBERS {
+        if self.seen.count == MAX_MEMBERS {
             return Err(self.scan.bad("it has more than 1024 members"));
         }
         self.seen.push(hash);
@@ -161,9 +185,16 @@ impl Peek<'_> {
         if self.scan.value()? != b'"' {
             return self.wrong(field, "a string").map(|()| None);
         }
-        let mut text = Vec::new();
-        let at = self.scan.string(|run| text.extend_from_slice(run))?;
-        Ok(Some(Located { value: String::from_utf8(text).unwrap_or_default(), at }))
+        let start = self.scan.offset();
+        let value = match self.scan.plain() {
+            Some(text) => utf8(text).to_owned(),
+            None => {
+                let mut text = Vec::new();
+                self.scan.string(|run| text.extend_from_slice(run))?;
+                String::from_utf8(text).unwrap_or_default()
+            }
+        };
+        Ok(Some(Located { value, at: start..self.scan.offset() }))
     }
 
     fn flag(&mut self, field: &'static str) -> Result<Option<Located<bool>>, Error> {
@@ -192,9 +223,8 @@ impl Peek<'_> {
         let number = match self.scan.value()? {
             b'-' | b'0'..=b'9' => self.scan.number()?,
             b'"' => {
-                let mut text = Name::default();
-                self.scan.string(|run| text.push(run))?;
-                text.get().and_then(whole)
+                let text = Name::of_text(&mut self.scan)?;
+                text.get().and_then(|text| whole(utf8(text)))
             }
             _ => return self.wrong(field, "a whole number of seconds"),
         };
@@ -228,10 +258,8 @@ impl Peek<'_> {
         let mut first = true;
         while self.scan.more(b'}', &mut first)? {
             value.is_empty = false;
-            let mut key = Name::default();
-            self.scan.key(|run| key.push(run))?;
-            match key.get() {
-                Some("include_usage") => self.include_usage(&mut value)?,
+            match Name::of_key(&mut self.scan)?.get() {
+                Some(b"include_usage") => self.include_usage(&mut value)?,
                 _ => self.scan.skip()?,
             }
         }
@@ -256,12 +284,11 @@ impl Peek<'_> {
     }
 
     fn service_tier(&mut self) -> Result<(), Error> {
-        let mut tier = Name::default();
-        match self.scan.value()? {
-            b'"' => self.scan.string(|run| tier.push(run)).map(drop)?,
-            _ => self.scan.skip()?,
-        }
-        if !matches!(tier.get(), Some("auto" | "default" | "flex")) {
+        let is_bounded = match self.scan.value()? {
+            b'"' => matches!(Name::of_text(&mut self.scan)?.get(), Some(b"auto" | b"default" | b"flex")),
+            _ => self.scan.skip().map(|()| false)?,
+        };
+        if !is_bounded {
             self.unbounded("service_tier");
         }
         Ok(())

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::base::error::{Code, Error};
 
 use super::cursor::Cursor;
-use super::marks::Marks;
+use super::marks::{Block, Marks};
 use super::utf8;
 
 /// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
@@ -22,19 +22,13 @@ pub(crate) const MAX_WHOLE: u64 = 1 << 53;
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     cursor: Cursor<'a>,
+    marks: Marks,
     depth: u32,
-    /// Whether any byte of the body is a control character. Few bodies have one: then no string needs a look.
-    controls: bool,
 }
 
 impl<'a> Scan<'a> {
-    /// Starts with a look at the whole: it must be UTF-8.
-    pub(crate) fn new(pieces: &'a [Bytes]) -> Result<Self, Error> {
-        let controls = !pieces.iter().all(|piece| is_plain(piece)) && {
-            utf8::check(pieces).map_err(|offset| bad("it is not UTF-8", offset))?;
-            pieces.iter().any(|piece| has_control(piece))
-        };
-        Ok(Self { cursor: Cursor::new(pieces), depth: 0, controls })
+    pub(crate) fn new(pieces: &'a [Bytes]) -> Self {
+        Self { cursor: Cursor::new(pieces), marks: Marks::new(), depth: 0 }
     }
 
     pub(crate) fn offset(&self) -> usize {
@@ -49,6 +43,9 @@ impl<'a> Scan<'a> {
     /// The first byte of the value that comes next; the scanner stands on it.
     #[inline]
     pub(crate) fn value(&mut self) -> Result<u8, Error> {
+        if let Some(byte) = self.cursor.peek().filter(|byte| *byte > b' ') {
+            return Ok(byte);
+        }
         self.space();
         self.cursor.peek().ok_or_else(early)
     }
@@ -81,28 +78,44 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads a member's key and its colon; the value comes next.
-    pub(crate) fn key(&mut self, sink: impl FnMut(&[u8])) -> Result<(), Error> {
+    /// Reads a member's key and its colon; the value comes next. What a [plain](Self::plain) key says is returned, what
+    /// another one says is given to `sink`.
+    pub(crate) fn key(&mut self, sink: impl FnMut(&[u8])) -> Result<Option<&'a [u8]>, Error> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
-        self.string(sink)?;
+        let plain = self.plain();
+        if plain.is_none() {
+            self.string(sink)?;
+        }
         if self.value()? != b':' {
             return Err(self.bad("the colon behind a key is missing"));
         }
         self.cursor.advance(1);
-        Ok(())
+        Ok(plain)
+    }
+
+    /// Reads the string that the scanner stands on, if it lies in one piece and is written without escapes.
+    #[inline]
+    pub(crate) fn plain(&mut self) -> Option<&'a [u8]> {
+        let (piece, quote) = self.cursor.piece();
+        let end = self.marks.find(piece, self.cursor.begins(), quote + 1, |block| block.quotes | block.escapes)?;
+        if piece[end] != b'"' || self.marks.has_controls() {
+            return None;
+        }
+        self.cursor.advance(end + 1 - quote);
+        Some(&piece[quote + 1..end])
     }
 
     /// Checks the value that comes next, and goes past it.
     pub(crate) fn skip(&mut self) -> Result<(), Error> {
         let mut first = true;
         match self.value()? {
-            b'"' => self.string(|_| ()).map(drop),
+            b'"' => self.skip_string(),
             b'{' => {
                 self.enter()?;
                 while self.more(b'}', &mut first)? {
-                    self.key(|_| ())?;
+                    let _plain = self.key(|_| ())?;
                     self.skip()?;
                 }
                 Ok(())
@@ -178,43 +191,46 @@ impl<'a> Scan<'a> {
     pub(crate) fn string(&mut self, mut sink: impl FnMut(&[u8])) -> Result<Range<usize>, Error> {
         let start = self.offset();
         self.cursor.advance(1);
-        loop {
-            let rest = self.cursor.rest();
-            if rest.is_empty() {
-                return Err(early());
+        while let Some(mark) = self.run(|block| block.quotes | block.escapes, &mut sink)? {
+            self.cursor.advance(1);
+            if mark == b'"' {
+                return Ok(start..self.offset());
             }
-            let mut marks = Marks::new(rest);
-            // How far the piece has been read.
-            let mut read = 0;
-            loop {
-                let found = marks.next(read);
-                let run = &rest[read..found.unwrap_or(rest.len())];
-                if self.controls && has_control(run) {
-                    self.cursor.advance(read);
-                    return Err(self.bare_control(run));
-                }
-                sink(run);
-                let Some(mark) = found else {
-                    self.cursor.advance(rest.len());
-                    break;
-                };
-                read = mark + 1;
-                if rest[mark] == b'"' {
-                    self.cursor.advance(read);
-                    return Ok(start..self.offset());
-                }
-                // Nearly every escape is a `\n` or a `\"` in one piece.
-                match rest.get(read).map(|byte| UNESCAPED[usize::from(*byte)]) {
-                    Some(plain @ 1..) => {
-                        sink(&[plain]);
-                        read += 1;
-                    }
-                    _ => {
-                        self.cursor.advance(read);
-                        sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
-                        break;
-                    }
-                }
+            sink(self.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        Err(early())
+    }
+
+    /// Checks the string that the scanner stands on, and goes past it.
+    pub(crate) fn skip_string(&mut self) -> Result<(), Error> {
+        self.cursor.advance(1);
+        while let Some(mark) = self.run(|block| block.quotes | block.strange, &mut |_| ())? {
+            if mark == b'"' {
+                self.cursor.advance(1);
+                return Ok(());
+            }
+            self.escape()?;
+        }
+        Err(early())
+    }
+
+    /// Reads a string on to the next byte at which `which` has a bit. `None` at the end of the body.
+    #[inline]
+    fn run(&mut self, which: impl Fn(&Block) -> u64, sink: &mut impl FnMut(&[u8])) -> Result<Option<u8>, Error> {
+        loop {
+            let (piece, at) = self.cursor.piece();
+            if at == piece.len() {
+                return Ok(None);
+            }
+            let mark = self.marks.find(piece, self.cursor.begins(), at, &which);
+            let run = &piece[at..mark.unwrap_or(piece.len())];
+            if self.marks.has_controls() && has_control(run) {
+                return Err(self.bare_control(run));
+            }
+            sink(run);
+            self.cursor.advance(run.len());
+            if let Some(mark) = mark {
+                return Ok(Some(piece[mark]));
             }
         }
     }
@@ -222,6 +238,15 @@ impl<'a> Scan<'a> {
     fn bare_control(&self, run: &[u8]) -> Error {
         let at = run.iter().position(|byte| is_control(*byte)).unwrap_or_default();
         bad("a string holds a bare control character", self.offset() + at)
+    }
+
+    /// Whether the body is UTF-8. `is_read`: all of it has been read.
+    pub(crate) fn check_text(&self, pieces: &[Bytes], is_read: bool) -> Result<(), Error> {
+        // What stands outside of strings was held against the grammar, which is ASCII.
+        if is_read && self.marks.is_ascii() {
+            return Ok(());
+        }
+        utf8::check(pieces).map_err(|offset| bad("it is not UTF-8", offset))
     }
 
     /// Reads what follows a backslash.
@@ -302,12 +327,7 @@ const fn is_control(byte: u8) -> bool {
     byte < 0x20
 }
 
-/// Whether there is nothing but printable ASCII. Without an early exit, so that it is done in wide steps.
-fn is_plain(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |plain, byte| plain & (byte.wrapping_sub(0x20) < 0x60))
-}
-
-/// Without an early exit, too.
+/// Without an early exit, so that it is done in wide steps.
 fn has_control(bytes: &[u8]) -> bool {
     bytes.iter().fold(false, |found, byte| found | is_control(*byte))
 }

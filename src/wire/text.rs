@@ -32,10 +32,43 @@ pub(crate) fn closing_quote(rest: &[u8]) -> Option<usize> {
 
 /// Where a key's run of plain bytes ends: at a quote or a backslash. Most keys are shorter than what it takes to set a
 /// wide search up.
+#[inline]
 pub(crate) fn text_end(rest: &[u8]) -> Option<usize> {
-    const SHORT: usize = 16;
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-    let short = &rest[..rest.len().min(SHORT)];
-    let far = || Some(SHORT + memchr::memchr2(b'"', b'\\', rest.get(SHORT..)?)?);
-    short.iter().position(ends).or_else(far)
+    const SHORT: usize = 4 * WORD;
+    let (words, tail) = rest[..rest.len().min(SHORT)].as_chunks::<WORD>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let ends = zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\'));
+        if ends != 0 {
+            return Some(at * WORD + ends.trailing_zeros() as usize / 8);
+        }
+    }
+    let near = tail.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|at| words.len() * WORD + at);
+    near.or_else(|| Some(SHORT + memchr::memchr2(b'"', b'\\', rest.get(SHORT..)?)?))
+}
+
+const WORD: usize = size_of::<u64>();
+
+const fn each(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; WORD])
+}
+
+/// The high bit of the first byte that is zero, and of no byte before it.
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(each(1)) & !word & each(0x80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_run_ends_at_the_first_quote_or_backslash(
+            text in prop::collection::vec(prop::sample::select(&b"aaaaaaaaaaaaa\x22\x5c\x21\x23\xa2\xdc\x01\xff"[..]), 0..80),
+        ) {
+            prop_assert_eq!(text_end(&text), text.iter().position(|byte| matches!(byte, b'"' | b'\\')));
+        }
+    }
 }

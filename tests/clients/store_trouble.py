@@ -261,10 +261,12 @@ def counters_are_away(world, trouble):
 def during_an_answer(world, begin, trouble):
     """Begins the trouble while a vendor is at work; its answer goes out all the same. Returns when that was."""
     world.gate.clear()
+    end = time.monotonic() + 12
     with concurrent.futures.ThreadPoolExecutor() as pool:
         midway = pool.submit(world.chat, "closed")
         while not world.waiting:
             if midway.done():  # refused by a loaded machine's slowness
+                assert time.monotonic() < end, f"{world.name}: before {trouble}: still {midway.result()}"
                 midway = pool.submit(world.chat, "closed")
             time.sleep(0.01)
         begin()

@@ -293,3 +293,14 @@ async fn vendors_refusals_of_a_create_are_told_as_their_table_says() {
         assert_eq!(world.get("/v1/videos/generations").await.json()["data"], json!([]));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn polls_keep_to_the_operators_bounds_however_they_are_spread() {
+    let world = world_with(|text| format!("{text}\n[jobs]\npoll_seconds = 3\nmax_poll_seconds = 4\n")).await;
+    for _ in 0..10 {
+        let id = world.create("veo").await.id();
+        let job = world.stores.jobs.get(&id).await.unwrap().unwrap();
+        let wait = job.due_at.unwrap().since(job.created_at);
+        assert!((Duration::from_secs(3)..=Duration::from_secs(4)).contains(&wait), "{wait:?}");
+    }
+}

@@ -181,6 +181,10 @@ async fn one_idempotency_key_makes_one_job() {
     assert_eq!((later.status, later.id()), (202, first.id()));
     let other = world.post_once(path, example("veo"), "k").await;
     assert_eq!((other.status, other.code().as_str()), (400, "idempotency_key_reused"));
+    let two_keys = Request::post(path).header("content-type", "application/json").header("idempotency-key", "k");
+    let two_keys = two_keys.header("idempotency-key", "l");
+    let refused = world.send(&world.key, two_keys, example("bytedance-video").to_string().into()).await;
+    assert_eq!((refused.status, refused.code().as_str()), (400, "invalid_parameter"));
     assert_eq!(world.vendors.lock().unwrap().made().len(), 1);
     world.finish().await;
     assert_eq!(world.counted().await, (0, 6, 0), "the twins cost nothing");

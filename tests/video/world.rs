@@ -100,7 +100,7 @@ pub struct World {
     pub stores: Stores,
     config: Config,
     client: Client,
-    key: Arc<MintedKey>,
+    pub key: Arc<MintedKey>,
     foreign: Arc<MintedKey>,
 }
 

@@ -22,6 +22,18 @@ fn limits_are_put_as_a_set_beside_those_of_the_file() {
     assert_eq!((&put["data"], &put["limits"]), (&want, &want));
     assert_eq!(world.get("/admin/v1/limits?scope=project%3Aacme/site"), (200, put));
     assert_eq!(world.limits.0.lock().unwrap().len(), 2);
+    let page = |more: &str| world.get(&format!("/limits?scope=project:acme/site{more}"));
+    let shown = |more: &str| page(more).1["data"].as_array().unwrap().clone();
+    let (status, first) = page("&limit=2");
+    assert_eq!((status, &first["has_more"], &first["next"]), (200, &json!(true), &json!("2")));
+    assert_eq!([shown("&limit=2"), shown("&limit=2&after=2")].concat(), want.as_array().unwrap()[..]);
+    assert_eq!(
+        (page("&limit=2&after=2").1["next"].clone(), page("&after=99").1["data"].clone()),
+        (Value::Null, json!([]))
+    );
+    for wrong in ["&limit=0", "&limit=1001", "&after=x"] {
+        assert_eq!(page(wrong).0, 400, "{wrong}");
+    }
 
     let emptied = world.ask("PUT", "/limits", json!({ "scope": "project:acme/site", "limits": [] }));
     assert_eq!((emptied.0, emptied.1["data"].as_array().unwrap().len()), (200, 1));

@@ -7,6 +7,9 @@ use super::{KEY, SAMPLE, env, error};
 fn what_is_wrong_with_storage_gateway_or_admin_is_told_in_one_line() {
     for (file, want) in [
         ("x = = 1", "line 1: "),
+        ("[[limits]]\namount = 99999999999999999999", "line 2: amount: is a number larger"),
+        ("gateway = { drain_seconds = 99999999999999999999 }", "line 1: drain_seconds: "),
+        ("admin.token = top-secret = 5", "line 1: unexpected"),
         ("[storage]\nurl = \"memory:\"\nurl = \"memory:\"", "line 3: url stands twice"),
         ("storge = {}", "storge: is no key that is known here; use storage, gateway"),
         ("storage = 5", "storage: must be a table, not an integer"),

@@ -95,7 +95,7 @@ impl Provider for Anthropic {
 fn post(body: Bytes, target: &Target) -> Result<Request<CallBody>, Error> {
     let mut request = Request::new(CallBody::from(body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = target.url("/v1/messages")?;
+    *request.uri_mut() = target.route("/v1/messages")?;
     let headers = request.headers_mut();
     headers.insert("x-api-key", key(target)?);
     headers.insert("anthropic-version", VERSION);

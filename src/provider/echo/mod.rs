@@ -23,6 +23,7 @@ use crate::domain::endpoint::Endpoint;
 use crate::domain::usage::Usage;
 use crate::http::call::Call;
 use crate::http::headers::answer_headers;
+use crate::wire::dropped::Dropped;
 
 use super::traits::{Decoder, Exchange, Output, Provider, Target};
 
@@ -65,7 +66,7 @@ impl Provider for Echo {
                 format!("The offline provider does not serve {}.", other.path()),
             )),
         }?;
-        Ok(Exchange { request: None, decoder: Box::new(answer), dropped: Vec::new() })
+        Ok(Exchange { request: None, decoder: Box::new(answer), dropped: Dropped::default() })
     }
 
     fn fault(&self, _: StatusCode, _: &HeaderMap, _: &[u8]) -> Error {

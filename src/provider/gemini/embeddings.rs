@@ -1,7 +1,7 @@
 //! `/v1/embeddings` over `embedContent` (one text) and `batchEmbedContents` (a list of them).
 //!
 //! `dimensions` becomes `outputDimensionality`; `encoding_format` is honoured here, as Google sends numbers alone; `user`
-//! is dropped. Input as token numbers is refused: they mean nothing to Gemini. Older models report no usage; then the
+//! and what nobody knows is dropped. Input as token numbers is refused: they mean nothing to Gemini. Older models report no usage; then the
 //! answer tells our estimate of some four bytes a token.
 
 use std::borrow::Cow;
@@ -16,6 +16,8 @@ use crate::domain::usage::Usage;
 use crate::http::call::Call;
 use crate::provider::traits::{Decoder, Output};
 use crate::wire::base64;
+use crate::wire::dropped::Dropped;
+use crate::wire::fields::Fields;
 use crate::wire::openai_request::{invalid, missing, unsupported};
 use crate::wire::text::Text;
 
@@ -28,16 +30,7 @@ pub(super) struct Encoded {
     pub(super) method: &'static str,
     pub(super) body: Bytes,
     pub(super) decoder: Embeddings,
-    pub(super) dropped: Vec<&'static str>,
-}
-
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(borrow)]
-    input: Option<&'a RawValue>,
-    encoding_format: Option<&'a RawValue>,
-    dimensions: Option<&'a RawValue>,
-    user: Option<&'a RawValue>,
+    pub(super) dropped: Dropped,
 }
 
 #[derive(Serialize)]
@@ -67,16 +60,16 @@ struct Part<'a> {
 /// Translates the call; `resource` is the model's name as Google has it: `models/…`.
 pub(super) fn encode(call: &Call, resource: &str) -> Result<Encoded, Error> {
     let given = call.body();
-    let request: Request<'_> = serde_json::from_slice(&given).map_err(|e| {
+    let mut fields: Fields<'_> = serde_json::from_slice(&given).map_err(|e| {
         Error::new(Code::InvalidJson, format!("The body is no JSON object of an embeddings request: {e}."))
     })?;
-    let (texts, one) = input(request.input)?;
-    let base64 = match request.encoding_format.map(RawValue::get) {
+    let (texts, one) = input(fields.take("input"))?;
+    let base64 = match fields.take("encoding_format").map(RawValue::get) {
         None | Some("\"float\"") => false,
         Some("\"base64\"") => true,
         Some(_) => return Err(invalid("encoding_format", "give \"float\" or \"base64\"")),
     };
-    let output_dimensionality = request.dimensions.map(|raw| serde_json::from_str(raw.get())).transpose();
+    let output_dimensionality = fields.take("dimensions").map(|raw| serde_json::from_str(raw.get())).transpose();
     let output_dimensionality = output_dimensionality.ok().filter(|d| *d != Some(0));
     let output_dimensionality =
         output_dimensionality.ok_or_else(|| invalid("dimensions", "give a whole number from 1"))?;
@@ -94,7 +87,10 @@ pub(super) fn encode(call: &Call, resource: &str) -> Result<Encoded, Error> {
     let body =
         body.map_err(|e| Error::new(Code::InternalError, "The request could not be written.").cause(e.to_string()))?;
     let decoder = Embeddings { body: Gathered::default(), model: call.model().to_owned(), base64, estimate };
-    let dropped = request.user.map(|_| "user").into_iter().collect();
+    // The codec reads it from the call.
+    fields.take("model");
+    let mut dropped: Dropped = ["user"].into_iter().filter(|name| fields.has(name)).collect();
+    fields.left().for_each(|name| dropped.push_unknown(name));
     Ok(Encoded { method, body: body.into(), decoder, dropped })
 }
 

@@ -90,8 +90,8 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
     request.n_at_most(MAX_N)?;
     request.pictures_at_most(1)?;
     request.no_mask()?;
-    let dropped = request.ignored(&["seed", "watermark"]);
-    let mut warnings: Vec<_> = dropped.iter().filter_map(|field| left_out(field)).collect();
+    let ignored = request.ignored(&["seed", "watermark"]);
+    let mut warnings: Vec<_> = ignored.iter().filter_map(|field| left_out(field)).collect();
     let (shape, size) = shape(request.size, &target.upstream, &mut warnings);
     let body = Body {
         model: &target.upstream,
@@ -114,7 +114,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         size: Some(size.to_string()),
         quality: None,
         warnings,
-        dropped,
+        dropped: request.dropped(ignored),
         hosts: HOSTS,
         read,
     };

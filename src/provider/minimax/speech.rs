@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::base::error::{Code, Error};
 use crate::http::call::Call;
 use crate::provider::traits::{Exchange, Target};
+use crate::wire::dropped::Dropped;
 
 use super::post;
 use super::sound::{Delivery, Sound};
@@ -50,6 +51,9 @@ struct Asked {
     speed: Value,
     stream_format: Value,
     instructions: Value,
+    /// `model` is read from the call; the vendor knows nothing of the rest.
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
@@ -80,10 +84,13 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
     if format.name == "mp3" {
         body["audio_setting"]["bitrate"] = json!(128_000);
     }
+    let mut dropped: Dropped = (!asked.instructions.is_null()).then_some("instructions").into_iter().collect();
+    let unknown = asked.more.iter().filter(|(name, value)| *name != "model" && !value.is_null());
+    unknown.for_each(|(name, _)| dropped.push_unknown(name));
     Ok(Exchange {
         request: Some(post(target, "/v1/t2a_v2", Bytes::from(body.to_string()).into())?),
         decoder: Box::new(Sound::new(delivery, characters)),
-        dropped: (!asked.instructions.is_null()).then_some("instructions").into_iter().collect(),
+        dropped,
     })
 }
 

@@ -97,7 +97,7 @@ impl Provider for OpenAi {
             images: None,
             form: None,
         };
-        Ok(Exchange { request: Some(request), decoder: Box::new(decoder), dropped })
+        Ok(Exchange { request: Some(request), decoder: Box::new(decoder), dropped: dropped.into() })
     }
 
     fn fault(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {

@@ -171,6 +171,12 @@ impl Plain {
     fn pass(&mut self, piece: Bytes, out: &mut Output) {
         self.passed += piece.len() as u64;
         match &mut self.held {
+            // All of it is there: nothing is left to be held back for.
+            Some(_) if self.by_end == ByEnd::Told && self.first.is_empty() => {
+                self.held = None;
+                out.write(piece);
+                out.deliver(self.delivered());
+            }
             Some(held) => {
                 held.push(piece);
                 let undecided =

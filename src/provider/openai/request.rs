@@ -56,15 +56,17 @@ pub(super) fn encode(
 /// A request to the vendor's `path`, with the gateway's credential and no header of the caller's.
 pub(super) fn post(
     target: &Target,
-    path: &str,
+    path: &'static str,
     content_type: HeaderValue,
     accept: &'static str,
     body: Segments,
 ) -> Result<Request<CallBody>, Error> {
     let mut request = Request::new(CallBody::from(body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = target.url(path)?;
+    *request.uri_mut() = target.route(path)?;
     let headers = request.headers_mut();
+    // These, and what the client adds: the map must not grow on its way out.
+    headers.reserve(6);
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
     if let Credential::ApiKey(key) = target.credential.credential() {
@@ -74,7 +76,8 @@ pub(super) fn post(
 }
 
 fn bearer(key: &str) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| {
+    let text = Bytes::from(["Bearer ", key].concat());
+    let mut value = HeaderValue::from_maybe_shared(text).map_err(|_| {
         Error::provider(
             Code::ProviderAuthError,
             "The gateway's credential for this provider is not usable; its operator has to correct it.",

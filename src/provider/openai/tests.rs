@@ -14,6 +14,7 @@ use crate::domain::model::ModelTerms;
 use crate::domain::usage::Usage;
 use crate::http::body::Segments;
 use crate::provider::traits::Credential;
+use crate::wire::dropped::Dropped;
 use crate::wire::peek::peek;
 
 use super::*;
@@ -42,7 +43,7 @@ fn call(body: &str) -> Call {
     Call::new(Endpoint::ChatCompletions, facts, Segments::new(pieces), None)
 }
 
-fn sent(dialect: Dialect, upstream: &str, call: &Call) -> (String, Vec<&'static str>) {
+fn sent(dialect: Dialect, upstream: &str, call: &Call) -> (String, Dropped) {
     let exchange = OpenAi::new(dialect).encode(call, &target(dialect, upstream)).unwrap();
     let body = exchange.request.unwrap().into_body().into_bytes();
     serde_json::from_slice::<serde::de::IgnoredAny>(&body).expect("the spliced body is JSON");
@@ -152,7 +153,7 @@ fn fields_that_a_vendor_lacks_are_left_out_and_named_and_unknown_ones_go_on() {
     assert_eq!(dropped, ["store", "metadata", "user", "service_tier"]);
     let (text, _) = sent(Dialect::Ark, "m", &call(body));
     assert_eq!(text, r#"{"model":"m","x":{"user":1},"service_tier":"auto"}"#);
-    assert_eq!(sent(Dialect::Compatible, "m", &call(body)), (body.to_owned(), Vec::new()));
+    assert_eq!(sent(Dialect::Compatible, "m", &call(body)), (body.to_owned(), Dropped::default()));
 }
 
 #[test]

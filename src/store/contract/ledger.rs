@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
+use crate::base::short_id::Id;
 use crate::domain::caller::Home;
 use crate::domain::limit::{Amounts, LimitKey, Measure, Per, Scope};
 use crate::domain::modality::Modality;
@@ -102,7 +103,7 @@ async fn put<S: UsageSink>(store: &S, records: impl IntoIterator<Item = UsageRec
     }
 }
 
-async fn ids<S: UsageStore>(store: &S, filter: RecordFilter) -> Vec<Arc<str>> {
+async fn ids<S: UsageStore>(store: &S, filter: RecordFilter) -> Vec<Id> {
     let page = store.records(filter, Page { after: None, limit: 1_000 }).await.expect("records are readable");
     page.items.into_iter().map(|r| r.id).collect()
 }
@@ -140,7 +141,7 @@ async fn a_record_replaces_the_opened_one<S: UsageSink + UsageStore>(store: &S) 
 
 async fn a_replay_changes_nothing<S: UsageSink + UsageStore>(store: &S) {
     put(store, [record("a", NOON), record("a", NOON), record("a", NOON)]).await;
-    assert_eq!(ids(store, RecordFilter::default()).await, [Arc::<str>::from("a")]);
+    assert_eq!(ids(store, RecordFilter::default()).await, [Id::from("a")]);
     let row = &usage(store, RecordFilter::default(), &[]).await[0];
     assert_eq!((row.requests, row.usage, row.cost), (1, USAGE, Money::from_nanos(7)));
     assert_eq!(posted_sum(store, workspace_limit(), Timestamp::EPOCH).await.requests, 1);
@@ -194,7 +195,7 @@ async fn records_are_filtered<S: UsageSink + UsageStore>(store: &S) {
         RecordFilter { request_id: text("req-b"), ..none() },
         RecordFilter { from: Some(NOON.plus(HOUR)), ..none() },
     ] {
-        assert_eq!(ids(store, filter.clone()).await, [Arc::<str>::from("b")], "{filter:?}");
+        assert_eq!(ids(store, filter.clone()).await, [Id::from("b")], "{filter:?}");
         assert_eq!(usage(store, filter.clone(), &[]).await[0].requests, 1, "{filter:?}");
     }
     for filter in [
@@ -202,7 +203,7 @@ async fn records_are_filtered<S: UsageSink + UsageStore>(store: &S) {
         RecordFilter { environment: text("production"), ..none() },
         RecordFilter { to: Some(NOON.plus(HOUR)), ..none() },
     ] {
-        assert_eq!(ids(store, filter.clone()).await, [Arc::<str>::from("a")], "{filter:?}");
+        assert_eq!(ids(store, filter.clone()).await, [Id::from("a")], "{filter:?}");
     }
     let both = RecordFilter { workspace: text("beta"), team: text("web"), ..none() };
     assert!(ids(store, both.clone()).await.is_empty(), "every filter must fit");

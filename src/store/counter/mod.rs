@@ -15,7 +15,7 @@ use crate::domain::alert::Alert;
 use crate::domain::gcra::{Rate, Verdict};
 use crate::domain::limit::{Amounts, Limit, Measure, Per, Window};
 use crate::domain::window;
-use crate::store::quota::{Headroom, LimitState, RefusalWait};
+use crate::store::quota::{LimitState, RefusalWait, Room};
 
 use self::rate::RateTally;
 
@@ -214,9 +214,9 @@ impl Counter {
         }
     }
 
-    pub(crate) fn headroom(&self, now: Timestamp) -> Headroom {
+    pub(crate) fn room(&self, now: Timestamp) -> Room {
         let resets_in = self.resets_at(now).map(|at| at.since(now));
-        Headroom { limit: Arc::clone(&self.limit), remaining: self.remaining(now), resets_in }
+        Room { limit: Arc::clone(&self.limit), remaining: self.remaining(now), resets_in }
     }
 
     pub(crate) fn state(&self, now: Timestamp) -> LimitState {

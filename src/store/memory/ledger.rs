@@ -1,13 +1,14 @@
 //! The ledger in memory.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::clock::Timestamp;
-use crate::base::hash::QuickMap;
+use crate::base::hash::{QuickMap, QuickSet};
+use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::limit::Amounts;
 use crate::domain::record::{Outcome, UsageRecord};
@@ -15,13 +16,15 @@ use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageSink, UsageStore};
 use crate::store::tables::{Page, PageOf};
 
+use super::kept::Kept;
 use super::rollup::{DAY, Line, Report, Rollup, Sum, day_of, is, owner_passes};
+use super::slab::Slab;
 
 /// Keeps usage records in this process, and forgets them with it.
 ///
-/// The newest records are kept one by one, by default 20,000 of them. Those that fall out stay in the sums: usage and
-/// posted amounts of whole UTC days are exact whatever the bound, and with them months and totals. Only what looks
-/// closer than a day (a report that starts at noon, the refill of a rate) needs the records themselves.
+/// The newest records are kept one by one, by default 5,000 of them, and all that run. Those that fall out stay in the
+/// sums: usage and posted amounts of whole UTC days are exact whatever the bound, and with them months and totals. Only
+/// what looks closer than a day (a report that starts at noon, the refill of a rate) needs the records themselves.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -38,12 +41,14 @@ pub struct MemoryLedger {
 /// Where a record stands: by arrival, then in the order of coming in.
 type Place = (Timestamp, u64);
 
-#[derive(Default)]
 struct State {
-    /// Boxed: a tree moves its values about.
-    kept: BTreeMap<Place, Box<UsageRecord>>,
-    places: QuickMap<Arc<str>, Place>,
-    running: BTreeSet<Place>,
+    /// What runs, by its id. It is replaced when it ends.
+    running: QuickMap<Id, (Place, Box<UsageRecord>)>,
+    /// What has ended, and the order of it: a tree moves its values about.
+    ended: Slab<Kept>,
+    order: BTreeMap<Place, usize>,
+    /// The ids of what has ended and is kept.
+    known: QuickSet<Id>,
     next: u64,
     rollup: Rollup,
 }
@@ -51,7 +56,7 @@ struct State {
 impl MemoryLedger {
     /// An empty ledger.
     pub fn new() -> Self {
-        Self { state: Mutex::default(), keep: 20_000 }
+        Self { state: Mutex::new(State::new()), keep: 5_000 }
     }
 
     /// Keeps so many records one by one.
@@ -70,14 +75,15 @@ impl MemoryLedger {
         const AT_ONCE: usize = 1_024;
         let from = (filter.from.unwrap_or_default(), 0);
         let mut found = Vec::new();
+        let running = self.state().running(filter, from..after);
         while from < after && found.len() < limit {
             let state = self.state();
             let mut seen = 0;
-            for (place, record) in state.kept.range(from..after).rev().take(AT_ONCE) {
+            for (place, record) in state.ended(from..after).rev().take(AT_ONCE) {
                 seen += 1;
-                after = *place;
-                if passes(record, filter) {
-                    found.push((*place, UsageRecord::clone(record)));
+                after = place;
+                if passes(&record, filter) {
+                    found.push((place, record));
                     if found.len() == limit {
                         break;
                     }
@@ -87,6 +93,11 @@ impl MemoryLedger {
                 break;
             }
         }
+        // One that ended between two looks was seen twice, and stands first as it ended.
+        found.extend(running);
+        found.sort_by_key(|(place, _)| Reverse(*place));
+        found.dedup_by_key(|(place, _)| *place);
+        found.truncate(limit);
         found
     }
 }
@@ -98,43 +109,71 @@ impl Default for MemoryLedger {
 }
 
 impl State {
-    /// Takes a record in. One that has ended stays as it is: a replay changes nothing.
-    fn put(&mut self, record: UsageRecord, keep: usize) {
-        let place = match self.places.get(&record.id) {
-            Some(place) if !self.running.contains(place) => return,
-            Some(place) => *place,
-            None => {
-                self.next += 1;
-                let place = (record.time, self.next);
-                self.places.insert(Arc::clone(&record.id), place);
-                place
-            }
-        };
-        match record.outcome {
-            Some(_) => {
-                self.running.remove(&place);
-                self.rollup.add(&record);
-            }
-            None => {
-                self.running.insert(place);
-            }
-        }
-        match self.kept.entry(place) {
-            Entry::Occupied(mut running) => **running.get_mut() = record,
-            Entry::Vacant(free) => {
-                free.insert(Box::new(record));
-            }
-        }
-        while self.kept.len() > keep {
-            let Some((place, oldest)) = self.kept.pop_first() else { return };
-            self.running.remove(&place);
-            self.places.remove(&oldest.id);
+    fn new() -> Self {
+        Self {
+            running: QuickMap::default(),
+            ended: Slab::new(),
+            order: BTreeMap::new(),
+            known: QuickSet::default(),
+            next: 0,
+            rollup: Rollup::default(),
         }
     }
 
-    fn between(&self, span: &Range<Timestamp>) -> impl Iterator<Item = &UsageRecord> {
-        let places = (span.start < span.end).then(|| self.kept.range((span.start, 0)..(span.end, 0)));
-        places.into_iter().flatten().map(|(_, record)| &**record)
+    /// Takes a record in. One that has ended stays as it is: a replay changes nothing.
+    fn put(&mut self, record: UsageRecord, keep: usize) {
+        if record.outcome.is_none() {
+            return self.open(record);
+        }
+        if self.known.contains(&record.id) {
+            return;
+        }
+        let place = match self.running.remove(&record.id) {
+            Some((place, _)) => place,
+            None => self.place(&record),
+        };
+        let line = self.rollup.add(&record);
+        self.known.insert(record.id.clone());
+        self.order.insert(place, self.ended.insert(Kept::new(record, line)));
+        while self.order.len() > keep {
+            let Some((_, oldest)) = self.order.pop_first() else { return };
+            if let Some(oldest) = self.ended.remove(oldest) {
+                self.known.remove(oldest.id());
+            }
+        }
+    }
+
+    fn open(&mut self, record: UsageRecord) {
+        if self.known.contains(&record.id) {
+            return;
+        }
+        let place = match self.running.get(&record.id) {
+            Some((place, _)) => *place,
+            None => self.place(&record),
+        };
+        self.running.insert(record.id.clone(), (place, Box::new(record)));
+    }
+
+    fn place(&mut self, record: &UsageRecord) -> Place {
+        self.next += 1;
+        (record.time, self.next)
+    }
+
+    /// What runs, passes and stands within `places`, in no order.
+    fn running(&self, filter: &RecordFilter, places: Range<Place>) -> Vec<(Place, UsageRecord)> {
+        let within = self.running.values().filter(|(place, record)| places.contains(place) && passes(record, filter));
+        within.map(|(place, record)| (*place, UsageRecord::clone(record))).collect()
+    }
+
+    /// What has ended within `span`.
+    fn between(&self, span: &Range<Timestamp>) -> impl Iterator<Item = UsageRecord> {
+        let places = (span.start < span.end).then(|| self.ended((span.start, 0)..(span.end, 0)));
+        places.into_iter().flatten().map(|(_, record)| record)
+    }
+
+    fn ended(&self, places: Range<Place>) -> impl DoubleEndedIterator<Item = (Place, UsageRecord)> {
+        let kept = |(place, at): (&Place, &usize)| Some((*place, self.ended.get(*at)?.record(place.0)));
+        self.order.range(places).filter_map(kept)
     }
 
     /// Adds up what passes `filter`: whole days from the sums, their edges and what runs from the records.
@@ -145,14 +184,14 @@ impl State {
                 report.add(day_of(record.time), &Line::of(record), &Sum::of(record));
             }
         };
+        self.running.values().for_each(|(_, record)| add(record));
         let closer = filter.status.is_some() || filter.outcome.is_some() || filter.id.is_some();
         if closer || filter.request_id.is_some() {
-            self.between(&span).for_each(add);
+            self.between(&span).for_each(|record| add(&record));
             return;
         }
         let (days, edges) = split(span);
-        edges.iter().flat_map(|edge| self.between(edge)).filter(|r| r.outcome.is_some()).for_each(&mut add);
-        self.running.iter().filter_map(|place| self.kept.get(place)).for_each(|record| add(record));
+        edges.iter().flat_map(|edge| self.between(edge)).for_each(|record| add(&record));
         for (day, line, sum) in self.rollup.days(days.start, days.end) {
             if line.passes(filter) {
                 report.add(day, line, sum);
@@ -162,8 +201,8 @@ impl State {
 
     fn posted(&self, query: &PostedQuery) -> Vec<(Timestamp, Amounts)> {
         let span = query.from..Timestamp::from_nanos(u64::MAX);
-        let one = |record: &UsageRecord| {
-            let counts = !matches!(record.outcome, None | Some(Outcome::Refused))
+        let one = |record: UsageRecord| {
+            let counts = record.outcome != Some(Outcome::Refused)
                 && record.held.is_none()
                 && query.key.scope.holds(&record.home, &record.key_id)
                 && query.key.matches(record.modality, record.model.as_deref());
@@ -255,7 +294,7 @@ impl UsageStore for MemoryLedger {
 
 impl fmt::Debug for MemoryLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryLedger").field("kept", &self.state().kept.len()).field("keep", &self.keep).finish()
+        f.debug_struct("MemoryLedger").field("kept", &self.state().order.len()).field("keep", &self.keep).finish()
     }
 }
 

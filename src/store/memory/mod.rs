@@ -3,9 +3,11 @@
 pub mod alerts;
 pub mod audit;
 pub mod jobs;
+mod kept;
 pub mod keys;
 pub mod ledger;
 pub mod limits;
 pub mod quota;
 mod rollup;
+mod slab;
 pub mod webhooks;

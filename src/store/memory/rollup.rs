@@ -25,11 +25,11 @@ pub(super) fn day_of(at: Timestamp) -> u64 {
 /// What tells one sum of a day from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Line {
-    home: Home,
-    key_id: Arc<str>,
-    model: Option<Arc<str>>,
-    provider: Option<Arc<str>>,
-    modality: Option<Modality>,
+    pub(super) home: Home,
+    pub(super) key_id: Arc<str>,
+    pub(super) model: Option<Arc<str>>,
+    pub(super) provider: Option<Arc<str>>,
+    pub(super) modality: Option<Modality>,
 }
 
 impl Line {
@@ -41,6 +41,16 @@ impl Line {
             provider: record.provider.clone(),
             modality: record.modality,
         }
+    }
+
+    /// Whether it is the record's line.
+    fn is_of(&self, record: &UsageRecord) -> bool {
+        let Self { home, key_id, model, provider, modality } = self;
+        *key_id == record.key_id
+            && *model == record.model
+            && *provider == record.provider
+            && *modality == record.modality
+            && *home == record.home
     }
 
     pub(super) fn counts_for(&self, limit: &LimitKey) -> bool {
@@ -121,18 +131,65 @@ impl Sum {
 
 /// All sums, by day. One small entry for each combination that a day has seen.
 #[derive(Debug, Default)]
-pub(super) struct Rollup(BTreeMap<u64, QuickMap<Line, Sum>>);
+pub(super) struct Rollup {
+    days: BTreeMap<u64, Day>,
+    last: Option<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Day {
+    lines: QuickMap<Arc<Line>, usize>,
+    sums: Vec<(Arc<Line>, Sum)>,
+}
+
+/// Where the record before went: the next goes there, too, more often than not.
+#[derive(Debug)]
+struct Last {
+    day: u64,
+    line: Arc<Line>,
+    at: usize,
+}
 
 impl Rollup {
-    pub(super) fn add(&mut self, record: &UsageRecord) {
-        let sum = self.0.entry(day_of(record.time)).or_default().entry(Line::of(record)).or_default();
-        *sum = sum.plus(&Sum::of(record));
+    /// Adds a record to its line, which comes back.
+    pub(super) fn add(&mut self, record: &UsageRecord) -> Arc<Line> {
+        let day = day_of(record.time);
+        let sums = self.days.entry(day).or_default();
+        let last = self.last.as_ref().filter(|last| last.day == day && last.line.is_of(record));
+        let (at, line) = match last {
+            Some(last) => (last.at, Arc::clone(&last.line)),
+            None => {
+                let (at, line) = sums.line(record);
+                self.last = Some(Last { day, line: Arc::clone(&line), at });
+                (at, line)
+            }
+        };
+        if let Some((_, sum)) = sums.sums.get_mut(at) {
+            *sum = sum.plus(&Sum::of(record));
+        }
+        line
     }
 
     /// The sums of whole days, from `from` on and before `to`.
     pub(super) fn days(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, &Line, &Sum)> {
-        let days = (from < to).then(|| self.0.range(from..to)).into_iter().flatten();
-        days.flat_map(|(day, lines)| lines.iter().map(|(line, sum)| (*day, line, sum)))
+        let days = (from < to).then(|| self.days.range(from..to)).into_iter().flatten();
+        days.flat_map(|(day, sums)| sums.sums.iter().map(|(line, sum)| (*day, &**line, sum)))
+    }
+}
+
+impl Day {
+    /// The line of a record, and where its sum stands.
+    fn line(&mut self, record: &UsageRecord) -> (usize, Arc<Line>) {
+        let line = Arc::new(Line::of(record));
+        if let Some(&at) = self.lines.get(&line)
+            && let Some((known, _)) = self.sums.get(at)
+        {
+            return (at, Arc::clone(known));
+        }
+        let at = self.sums.len();
+        self.lines.insert(Arc::clone(&line), at);
+        self.sums.push((Arc::clone(&line), Sum::default()));
+        (at, line)
     }
 }
 

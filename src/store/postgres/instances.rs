@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::base::clock::Timestamp;
+use crate::base::short_id::Id;
 use crate::domain::key::KeyId;
 use crate::domain::record::UsageRecord;
 use crate::store::error::StoreResult;
@@ -135,9 +136,9 @@ async fn take_in(
     Ok(())
 }
 
-async fn records(shared: &Shared, ids: &[&str]) -> StoreResult<HashMap<Arc<str>, UsageRecord>> {
+async fn records(shared: &Shared, ids: &[&str]) -> StoreResult<HashMap<Id, UsageRecord>> {
     let find = format!("SELECT {} FROM kancy_ledger WHERE id = ANY ($1)", &*row::SELECTED);
-    let read = |row| row::read(row).map(|(record, _)| (Arc::clone(&record.id), record));
+    let read = |row| row::read(row).map(|(record, _)| (record.id.clone(), record));
     shared.query(&find, &[&ids]).await?.iter().map(read).collect()
 }
 

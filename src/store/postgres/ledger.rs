@@ -162,7 +162,7 @@ fn merge(writes: Vec<Write>) -> (Vec<UsageRecord>, Vec<oneshot::Sender<StoreResu
     let mut waiting = Vec::with_capacity(writes.len());
     for Write { record, done } in writes {
         waiting.extend(done);
-        match rows.entry(Arc::clone(&record.id)) {
+        match rows.entry(record.id.clone()) {
             Entry::Vacant(place) => {
                 place.insert(record);
             }

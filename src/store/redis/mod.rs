@@ -45,14 +45,16 @@ use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::hold::LastingHold;
-use crate::domain::limit::{Amounts, Limit, Measure, Mode, Per, Scope};
+use crate::domain::limit::{Amounts, Limit, Measure, Per, Scope};
 use crate::domain::window;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::grant::Grant;
 use crate::store::ledger::{PostedQuery, RecordFilter, UsageStore};
 use crate::store::limit_name::limit_name;
 use crate::store::queue::Queue;
-use crate::store::quota::{Decision, Headroom, LimitState, QuotaStore, Refusal, RefusalWait, Reservation, UNKEPT};
+use crate::store::quota::{
+    Decision, Headroom, LimitState, QuotaStore, Refusal, RefusalWait, Reservation, Room, UNKEPT,
+};
 use crate::store::tables::{AlertStore, Page};
 use crate::store::unclaimed::Unclaimed;
 
@@ -393,14 +395,9 @@ impl Inner {
     }
 }
 
-/// Of the enforced request and token limits.
-fn headroom(limits: &[Arc<Limit>], answer: &Reply) -> Vec<Headroom> {
-    let told = |limit: &Limit| {
-        let measure = limit.key.measure;
-        limit.mode == Mode::Enforce && (measure == Measure::Requests || measure.is_tokens())
-    };
-    let both = limits.iter().zip(&answer.shown).filter(|(limit, _)| told(limit));
-    both.map(|(limit, shown)| Headroom {
+fn headroom(limits: &[Arc<Limit>], answer: &Reply) -> Headroom {
+    let told = limits.iter().zip(&answer.shown).filter(|(limit, _)| Headroom::tells(limit));
+    told.map(|(limit, shown)| Room {
         limit: Arc::clone(limit),
         remaining: shown.remaining,
         resets_in: shown.resets_at.map(|at| Duration::from_micros(at.saturating_sub(answer.now))),

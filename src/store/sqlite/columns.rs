@@ -66,7 +66,8 @@ pub(super) fn write_record(connection: &Connection, record: &UsageRecord) -> rus
     let (team, environment) = (home.team.as_ref().map(Name::as_str), home.environment.as_ref().map(Name::as_str));
     let (modality, outcome) = (record.modality.map(|m| m.as_str()), record.outcome.map(Outcome::as_str));
     let units = units(&record.usage);
-    let mut values: Vec<&dyn ToSql> = vec![&record.id, &record.request_id, &time];
+    let (id, request_id) = (&*record.id, &*record.request_id);
+    let mut values: Vec<&dyn ToSql> = vec![&id, &request_id, &time];
     let (workspace, project) = (home.workspace.as_str(), home.project.as_str());
     values.extend([
         &workspace as &dyn ToSql,
@@ -97,8 +98,8 @@ pub(super) fn write_record(connection: &Connection, record: &UsageRecord) -> rus
 pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<(UsageRecord, i64)> {
     let number = |n: usize| row.get::<_, Option<i64>>(n).map(|v| v.map(|v| v.max(0) as u64));
     let record = UsageRecord {
-        id: row.get(0)?,
-        request_id: row.get(1)?,
+        id: row.get::<_, String>(0)?.into(),
+        request_id: row.get::<_, String>(1)?.into(),
         time: Timestamp::from_nanos(number(2)?.unwrap_or_default()),
         home: Home {
             workspace: row.get::<_, Word<Name>>(3)?.0,

@@ -48,7 +48,7 @@ impl JobStore for SqliteStore {
                 ":version": signed(job.version),
                 ":created_at": nanos(job.created_at),
                 ":due_at": job.due_at.map(nanos),
-                ":record_id": job.record.as_ref().map(|record| &record.id),
+                ":record_id": job.record.as_ref().map(|record| record.id.as_str()),
                 ":key_id": job.key_id,
                 ":idempotency_key": job.idempotency.as_ref().map(|used| &used.key),
                 ":job": json(&job),
@@ -71,7 +71,7 @@ impl JobStore for SqliteStore {
         self.0.writer.run(move |connection| {
             let version = signed(job.version);
             job.version += 1;
-            let record_id = job.record.as_ref().map(|record| &record.id);
+            let record_id = job.record.as_ref().map(|record| record.id.as_str());
             let values = params![job.id, version, job.state.as_str(), job.due_at.map(nanos), record_id, json(&job)];
             let sql = "UPDATE jobs SET version = version + 1, state = ?3, due_at = ?4, leased_until = NULL, \
                  record_id = ?5, job = ?6 WHERE id = ?1 AND version = ?2";

@@ -1,7 +1,7 @@
 //! What a caller asks for, read from JSON or from a form.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::base::error::{Code, Error};
 use crate::wire::base64::Encoder;
 use crate::wire::data_url::DataUrl;
+use crate::wire::dropped::Dropped;
 use crate::wire::facts::{Facts, Multipart, Part};
 use crate::wire::openai_request::{invalid, missing, unsupported};
 use crate::wire::text::Text;
@@ -53,6 +54,8 @@ pub(crate) struct ImageRequest<'a> {
     pub(crate) watermark: bool,
     /// The fields of [`SOFT`] that ask for something.
     given: Vec<&'static str>,
+    /// The names of fields that nobody knows.
+    unknown: Vec<String>,
 }
 
 /// Options that a vendor may lack without the request being another one.
@@ -71,6 +74,9 @@ pub(crate) const SOFT: [&str; 13] = [
     "guidance_scale",
     "user",
 ];
+
+/// The fields that are read, beside those of [`SOFT`].
+const READ: [&str; 9] = ["model", "prompt", "n", "size", "response_format", "image", "images", "mask", "stream"];
 
 /// More reference pictures than any vendor takes.
 const MAX_PICTURES: usize = 16;
@@ -111,6 +117,7 @@ impl<'a> ImageRequest<'a> {
             partial_pictures: fields.whole("partial_images")?,
             watermark: fields.flag("watermark")?.unwrap_or(false),
             given,
+            unknown: fields.unknown(),
         })
     }
 
@@ -168,6 +175,13 @@ impl<'a> ImageRequest<'a> {
     pub(crate) fn ignored(&self, honoured: &[&str]) -> Vec<&'static str> {
         self.given.iter().copied().filter(|field| !honoured.contains(field)).collect()
     }
+
+    /// What is told to be left out where the request is translated: what is `ignored`, and what nobody knows.
+    pub(crate) fn dropped(&self, ignored: Vec<&'static str>) -> Dropped {
+        let mut dropped = Dropped::from(ignored);
+        self.unknown.iter().for_each(|name| dropped.push_unknown(name));
+        dropped
+    }
 }
 
 /// The sentence of `warnings` about an option that was left out; none about what does not touch the picture.
@@ -191,6 +205,16 @@ impl<'a> Fields<'a> {
 
     fn of_form(pieces: &'a [Bytes], form: &Multipart) -> Self {
         Self::Form(pieces, form.parts.clone())
+    }
+
+    /// The fields that are there and that nobody knows, by name.
+    fn unknown(&self) -> Vec<String> {
+        let names: BTreeSet<&str> = match self {
+            Self::Json(fields) => fields.keys().map(String::as_str).filter(|name| self.json(name).is_some()).collect(),
+            Self::Form(_, parts) => parts.iter().map(Part::bare_name).collect(),
+        };
+        let is_known = |name: &str| READ.contains(&name) || SOFT.contains(&name);
+        names.into_iter().filter(|name| !is_known(name)).map(str::to_owned).collect()
     }
 
     /// The JSON value of a field that is there and not null.

@@ -1,7 +1,7 @@
 //! A chat request in OpenAI's shape, read into borrowed structs for the vendors that it is translated for.
 //!
 //! Every value is read on its own, so that an error names it: `messages[2].content[1].image_url.url`. A JSON `null` is the
-//! same as nothing. Fields that are not here are left to the vendor's codec as unknown.
+//! same as nothing. Fields that are not here are named in `foreign`.
 
 mod message;
 mod tool;
@@ -14,6 +14,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::base::error::{Code, Error};
+use crate::wire::dropped::Dropped;
+use crate::wire::fields::Fields;
 use crate::wire::text::Text;
 
 pub(crate) use message::{Message, Part, PartKind, Role, ToolCall};
@@ -50,103 +52,70 @@ pub(crate) struct ChatRequest<'a> {
     pub(crate) user: Option<Cow<'a, str>>,
     /// Vendors' own, for the whole request.
     pub(crate) cache_control: Option<&'a RawValue>,
-    /// Fields that mean nothing outside OpenAI and that were sent: `store`, `metadata`, …
-    pub(crate) openai_only: Vec<&'static str>,
+    /// Fields that were sent and mean nothing outside OpenAI (`store`, `metadata`, …), and those that nobody knows.
+    pub(crate) foreign: Dropped,
 }
 
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow)]
-    messages: Option<&'a RawValue>,
-    tools: Option<&'a RawValue>,
-    tool_choice: Option<&'a RawValue>,
-    parallel_tool_calls: Option<&'a RawValue>,
-    response_format: Option<&'a RawValue>,
-    reasoning_effort: Option<&'a RawValue>,
-    max_completion_tokens: Option<&'a RawValue>,
-    max_tokens: Option<&'a RawValue>,
-    temperature: Option<&'a RawValue>,
-    top_p: Option<&'a RawValue>,
-    top_k: Option<&'a RawValue>,
-    stop: Option<&'a RawValue>,
-    n: Option<&'a RawValue>,
-    seed: Option<&'a RawValue>,
-    presence_penalty: Option<&'a RawValue>,
-    frequency_penalty: Option<&'a RawValue>,
-    logprobs: Option<&'a RawValue>,
-    top_logprobs: Option<&'a RawValue>,
-    service_tier: Option<&'a RawValue>,
-    modalities: Option<&'a RawValue>,
-    audio: Option<&'a RawValue>,
-    web_search_options: Option<&'a RawValue>,
-    functions: Option<&'a RawValue>,
-    function_call: Option<&'a RawValue>,
-    user: Option<&'a RawValue>,
-    safety_identifier: Option<&'a RawValue>,
-    cache_control: Option<&'a RawValue>,
-    store: Option<&'a RawValue>,
-    metadata: Option<&'a RawValue>,
-    logit_bias: Option<&'a RawValue>,
-    prediction: Option<&'a RawValue>,
-    verbosity: Option<&'a RawValue>,
-    moderation: Option<&'a RawValue>,
-    prompt_cache_key: Option<&'a RawValue>,
-    prompt_cache_options: Option<&'a RawValue>,
-    prompt_cache_retention: Option<&'a RawValue>,
-}
+/// Fields that mean nothing outside OpenAI.
+const OPENAI_ONLY: [&str; 9] = [
+    "store",
+    "metadata",
+    "logit_bias",
+    "prediction",
+    "verbosity",
+    "moderation",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+];
 
 impl<'a> ChatRequest<'a> {
     /// Reads `body`; an error names the field at fault.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Error> {
-        let fields: Fields<'a> = serde_json::from_slice(body).map_err(|e| {
+        let mut f: Fields<'a> = serde_json::from_slice(body).map_err(|e| {
             Error::new(Code::InvalidJson, format!("The body is no JSON object of a chat request: {e}."))
         })?;
-        let f = &fields;
+        // The codec reads them from the call.
+        for elsewhere in ["model", "stream", "stream_options"] {
+            f.take(elsewhere);
+        }
+        let (user, safety_identifier) = (text(f.take("user"), "user")?, f.take("safety_identifier"));
+        let (bound, old_bound) = (f.take("max_completion_tokens"), read(f.take("max_tokens"), "max_tokens")?);
         Ok(Self {
-            messages: message::messages(f.messages)?,
-            tools: tool::tools(f.tools)?,
-            tool_choice: tool::choice(f.tool_choice)?,
-            parallel_tool_calls: read(f.parallel_tool_calls, "parallel_tool_calls")?,
-            response_format: tool::response_format(f.response_format)?,
-            reasoning_effort: text(f.reasoning_effort, "reasoning_effort")?,
-            max_tokens: read(f.max_completion_tokens, "max_completion_tokens")?.or(read(f.max_tokens, "max_tokens")?),
-            temperature: within(f.temperature, "temperature", 0.0..=2.0)?,
-            top_p: within(f.top_p, "top_p", 0.0..=1.0)?,
-            top_k: read(f.top_k, "top_k")?,
-            stop: one_or_many(f.stop, "stop")?,
-            n: read(f.n, "n")?,
-            seed: read(f.seed, "seed")?,
-            presence_penalty: within(f.presence_penalty, "presence_penalty", -2.0..=2.0)?,
-            frequency_penalty: within(f.frequency_penalty, "frequency_penalty", -2.0..=2.0)?,
-            logprobs: read(f.logprobs, "logprobs")?,
-            top_logprobs: read(f.top_logprobs, "top_logprobs")?,
-            service_tier: text(f.service_tier, "service_tier")?,
-            modalities: one_or_many(f.modalities, "modalities")?,
-            audio: f.audio.is_some(),
-            web_search_options: f.web_search_options.is_some(),
-            legacy_functions: f.functions.is_some() || f.function_call.is_some(),
-            user: text(f.safety_identifier, "safety_identifier")?.or(text(f.user, "user")?),
-            cache_control: f.cache_control,
-            openai_only: f.openai_only(),
+            messages: message::messages(f.take("messages"))?,
+            tools: tool::tools(f.take("tools"))?,
+            tool_choice: tool::choice(f.take("tool_choice"))?,
+            parallel_tool_calls: read(f.take("parallel_tool_calls"), "parallel_tool_calls")?,
+            response_format: tool::response_format(f.take("response_format"))?,
+            reasoning_effort: text(f.take("reasoning_effort"), "reasoning_effort")?,
+            max_tokens: read(bound, "max_completion_tokens")?.or(old_bound),
+            temperature: within(f.take("temperature"), "temperature", 0.0..=2.0)?,
+            top_p: within(f.take("top_p"), "top_p", 0.0..=1.0)?,
+            top_k: read(f.take("top_k"), "top_k")?,
+            stop: one_or_many(f.take("stop"), "stop")?,
+            n: read(f.take("n"), "n")?,
+            seed: read(f.take("seed"), "seed")?,
+            presence_penalty: within(f.take("presence_penalty"), "presence_penalty", -2.0..=2.0)?,
+            frequency_penalty: within(f.take("frequency_penalty"), "frequency_penalty", -2.0..=2.0)?,
+            logprobs: read(f.take("logprobs"), "logprobs")?,
+            top_logprobs: read(f.take("top_logprobs"), "top_logprobs")?,
+            service_tier: text(f.take("service_tier"), "service_tier")?,
+            modalities: one_or_many(f.take("modalities"), "modalities")?,
+            audio: f.has("audio"),
+            web_search_options: f.has("web_search_options"),
+            legacy_functions: f.has("functions") | f.has("function_call"),
+            user: text(safety_identifier, "safety_identifier")?.or(user),
+            cache_control: f.take("cache_control"),
+            foreign: foreign(&mut f),
         })
     }
 }
 
-impl Fields<'_> {
-    fn openai_only(&self) -> Vec<&'static str> {
-        let all = [
-            ("store", self.store),
-            ("metadata", self.metadata),
-            ("logit_bias", self.logit_bias),
-            ("prediction", self.prediction),
-            ("verbosity", self.verbosity),
-            ("moderation", self.moderation),
-            ("prompt_cache_key", self.prompt_cache_key),
-            ("prompt_cache_options", self.prompt_cache_options),
-            ("prompt_cache_retention", self.prompt_cache_retention),
-        ];
-        all.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect()
-    }
+/// What the vendors have nothing for; whatever else is read has been taken.
+fn foreign(fields: &mut Fields<'_>) -> Dropped {
+    let mut foreign: Dropped = OPENAI_ONLY.into_iter().filter(|name| fields.has(name)).collect();
+    fields.left().for_each(|name| foreign.push_unknown(name));
+    foreign
 }
 
 /// The value at `place`, when there is one.
@@ -257,10 +226,11 @@ mod tests {
     fn null_is_nothing_and_text_is_borrowed() {
         let body =
             br#"{"messages":[{"role":"developer","content":"S"},{"role":"assistant","content":null,"tool_calls":null}],
-            "stop":"x","temperature":null,"tools":null,"store":true,"max_tokens":5,"max_completion_tokens":6}"#;
+            "stop":"x","temperature":null,"tools":null,"store":true,"top_a":1,"top_b":null,"max_tokens":5,"max_completion_tokens":6}"#;
         let request = ChatRequest::parse(body).unwrap();
         assert_eq!((request.temperature, request.max_tokens), (None, Some(6)));
-        assert_eq!((request.stop, request.openai_only), (vec![Cow::Borrowed("x")], vec!["store"]));
+        assert_eq!(request.stop, [Cow::Borrowed("x")]);
+        assert_eq!(request.foreign, ["store", "top_a"]);
         assert_eq!(request.messages[0].role, Role::System);
         assert!(matches!(request.messages[0].content[0].kind, PartKind::Text(Cow::Borrowed("S"))));
         assert!(request.messages[1].content.is_empty());

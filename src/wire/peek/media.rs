@@ -24,7 +24,7 @@ struct Part {
     is_reference: bool,
 }
 
-impl Peek<'_> {
+impl<'a> Peek<'a> {
     /// Reads `messages`.
     pub(super) fn messages(&mut self) -> Result<(), Error> {
         if self.scan.value()? != b'[' {
@@ -119,26 +119,24 @@ impl Peek<'_> {
         self.scan.enter()?;
         let (mut first, mut kind) = (true, None);
         while self.scan.more(b'}', &mut first)? {
-            let mut key = Name::default();
-            self.scan.key(|run| key.push(run))?;
-            match key.get() {
-                Some("type") => self.kind(&mut kind)?,
+            match Name::of_key(&mut self.scan)?.get() {
+                Some(b"type") => self.kind(&mut kind)?,
                 _ => self.scan.skip()?,
             }
         }
-        Ok(matches!(kind.as_ref().and_then(Name::get), Some("function" | "custom")))
+        Ok(matches!(kind.as_ref().and_then(Name::get), Some(b"function" | b"custom")))
     }
 
     /// Reads the `type` of a tool or a part, which may stand there but once.
-    fn kind(&mut self, kind: &mut Option<Name>) -> Result<(), Error> {
+    fn kind(&mut self, kind: &mut Option<Name<'a>>) -> Result<(), Error> {
         if kind.is_some() {
             return Err(self.scan.bad("the key `type` stands twice in an object"));
         }
-        let kind = kind.insert(Name::default());
-        match self.scan.value()? {
-            b'"' => self.scan.string(|run| kind.push(run)).map(drop),
-            _ => self.scan.skip(),
-        }
+        *kind = Some(match self.scan.value()? {
+            b'"' => Name::of_text(&mut self.scan)?,
+            _ => self.scan.skip().map(|()| Name::default())?,
+        });
+        Ok(())
     }
 
     /// Reads any value inside messages or items; says how many bytes of base64 it brings to the part that it belongs to.
@@ -160,12 +158,12 @@ impl Peek<'_> {
 
     fn payload(&mut self, place: Place) -> Result<u64, Error> {
         if place == Place::Plain {
-            return self.scan.string(|_| ()).map(|_| 0);
+            return self.scan.skip_string().map(|()| 0);
         }
-        let mut head = Name::default();
-        let at = self.scan.string(|run| head.push(run))?;
-        let counts = place == Place::Data || head.starts_with("data:");
-        Ok(if counts { at.len() as u64 - 2 } else { 0 })
+        let start = self.scan.offset();
+        let head = Name::of_text(&mut self.scan)?;
+        let counts = place == Place::Data || head.starts_with(b"data:");
+        Ok(if counts { (self.scan.offset() - start) as u64 - 2 } else { 0 })
     }
 
     /// Reads an object: a part, or what a part wraps (`"image_url": {"url": …}`).
@@ -177,24 +175,25 @@ impl Peek<'_> {
         let (mut first, mut kind, mut payload) = (true, None, 0);
         let (mut has_id, mut has_role) = (false, false);
         while self.scan.more(b'}', &mut first)? {
-            let mut key = Name::default();
-            self.scan.key(|run| key.push(run))?;
-            match key.get() {
-                Some("type") => self.kind(&mut kind)?,
-                Some(name @ ("id" | "role")) => {
-                    has_id |= name == "id";
-                    has_role |= name == "role";
+            match Name::of_key(&mut self.scan)?.get() {
+                Some(b"type") => self.kind(&mut kind)?,
+                Some(b"id") => {
+                    has_id = true;
                     self.item(Place::Plain)?;
                 }
-                Some("file_id") => {
+                Some(b"role") => {
+                    has_role = true;
+                    self.item(Place::Plain)?;
+                }
+                Some(b"file_id") => {
                     if self.scan.value()? != b'n' {
                         self.unbounded("file_id");
                     }
                     self.scan.skip()?;
                 }
-                Some("url" | "image_url" | "video_url") => payload += self.item(Place::Url)?,
-                Some("data" | "file_data") => payload += self.item(Place::Data)?,
-                Some("input_audio" | "file") => payload += self.item(Place::Plain)?,
+                Some(b"url" | b"image_url" | b"video_url") => payload += self.item(Place::Url)?,
+                Some(b"data" | b"file_data") => payload += self.item(Place::Data)?,
+                Some(b"input_audio" | b"file") => payload += self.item(Place::Plain)?,
                 _ => drop(self.item(Place::Plain)?),
             }
         }
@@ -205,12 +204,12 @@ impl Peek<'_> {
                 if kind.get().is_some_and(is_media) {
                     self.facts.add_media(payload);
                 }
-                Ok(Part { payload: 0, is_reference: kind.get() == Some("item_reference") })
+                Ok(Part { payload: 0, is_reference: kind.get() == Some(b"item_reference") })
             }
         }
     }
 }
 
-fn is_media(kind: &str) -> bool {
-    matches!(kind, "image_url" | "input_audio" | "file" | "input_image" | "input_file" | "video_url")
+fn is_media(kind: &[u8]) -> bool {
+    matches!(kind, b"image_url" | b"input_audio" | b"file" | b"input_image" | b"input_file" | b"video_url")
 }

@@ -1,27 +1,74 @@
 //! A key or a short word, decoded without allocation.
 
-/// Keeps the first bytes of a text: enough to tell the words that are looked for from all others.
-#[derive(Debug, Default)]
-pub(super) struct Name {
-    bytes: [u8; 24],
-    len: usize,
-    longer: bool,
+use crate::base::error::Error;
+use crate::wire::scan::Scan;
+
+#[derive(Debug)]
+pub(super) enum Name<'a> {
+    /// As it stands in the body.
+    Plain(&'a [u8]),
+    Decoded(Start),
 }
 
-impl Name {
-    pub(super) fn push(&mut self, run: &[u8]) {
+/// The first bytes of a text: enough to tell the words that are looked for from all others.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    bytes: [u8; 24],
+    len: usize,
+    is_longer: bool,
+}
+
+impl Start {
+    fn push(&mut self, run: &[u8]) {
         let fits = run.len().min(self.bytes.len() - self.len);
         self.bytes[self.len..][..fits].copy_from_slice(&run[..fits]);
         self.len += fits;
-        self.longer |= fits < run.len();
+        self.is_longer |= fits < run.len();
     }
 
-    /// The text, unless it is longer than any word that is looked for.
-    pub(super) fn get(&self) -> Option<&str> {
-        std::str::from_utf8(&self.bytes[..self.len]).ok().filter(|_| !self.longer)
+    fn get(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Default for Name<'_> {
+    fn default() -> Self {
+        Self::Plain(&[])
+    }
+}
+
+impl<'a> Name<'a> {
+    /// Reads a member's key and its colon.
+    #[inline]
+    pub(super) fn of_key(scan: &mut Scan<'a>) -> Result<Self, Error> {
+        let mut start = Start::default();
+        let plain = scan.key(|run| start.push(run))?;
+        Ok(plain.map_or(Self::Decoded(start), Self::Plain))
     }
 
-    pub(super) fn starts_with(&self, prefix: &str) -> bool {
-        self.bytes[..self.len].starts_with(prefix.as_bytes())
+    /// Reads the string that the scanner stands on.
+    #[inline]
+    pub(super) fn of_text(scan: &mut Scan<'a>) -> Result<Self, Error> {
+        if let Some(plain) = scan.plain() {
+            return Ok(Self::Plain(plain));
+        }
+        let mut start = Start::default();
+        scan.string(|run| start.push(run))?;
+        Ok(Self::Decoded(start))
+    }
+
+    /// The text, unless it was decoded and is longer than any word that is looked for.
+    pub(super) fn get(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(text) => Some(text),
+            Self::Decoded(start) => (!start.is_longer).then(|| start.get()),
+        }
+    }
+
+    pub(super) fn starts_with(&self, prefix: &[u8]) -> bool {
+        match self {
+            Self::Plain(text) => text.starts_with(prefix),
+            Self::Decoded(start) => start.get().starts_with(prefix),
+        }
     }
 }

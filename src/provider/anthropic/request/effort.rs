@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::error::Error;
+use crate::wire::dropped::Dropped;
 use crate::wire::openai_request::invalid;
 
 use super::super::capability::{self, Capability, Effort, Off};
@@ -78,7 +79,7 @@ pub(super) fn think(
     forced: bool,
     conversation: &Conversation<'_>,
     able: &Capability,
-    dropped: &mut Vec<&'static str>,
+    dropped: &mut Dropped,
 ) -> Result<Plan, Error> {
     let mut plan = Plan { thinking: None, effort: None, max_tokens: bound.tokens };
     let Some(effort) = effort else { return Ok(plan) };

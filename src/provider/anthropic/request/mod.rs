@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::base::error::Error;
 use crate::http::call::Call;
 use crate::provider::traits::Target;
+use crate::wire::dropped::Dropped;
 use crate::wire::openai_request::{ChatRequest, invalid, unsupported};
 
 use super::capability::{Capability, Sampling};
@@ -69,7 +70,7 @@ struct Metadata {
 #[derive(Debug)]
 pub(super) struct Translated<'a> {
     pub(super) body: Body<'a>,
-    pub(super) dropped: Vec<&'static str>,
+    pub(super) dropped: Dropped,
     /// The answer comes as the input of [`JSON_TOOL`] and is to be shown as content.
     pub(super) json_tool: bool,
 }
@@ -144,8 +145,8 @@ fn refuse(request: &ChatRequest<'_>) -> Result<(), Error> {
 }
 
 /// What is left out because the vendor has nothing like it, and the answer keeps its shape.
-fn drops(request: &ChatRequest<'_>) -> Vec<&'static str> {
-    let mut dropped = request.openai_only.clone();
+fn drops(request: &ChatRequest<'_>) -> Dropped {
+    let mut dropped = request.foreign.clone();
     let numbers = [
         ("seed", request.seed.is_some()),
         ("presence_penalty", request.presence_penalty.is_some_and(|p| p != 0.0)),

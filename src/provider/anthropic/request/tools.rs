@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::base::error::Error;
+use crate::wire::dropped::Dropped;
 use crate::wire::openai_request::{self as openai, ToolChoice, invalid};
 
 use super::super::capability::Capability;
@@ -93,7 +94,7 @@ pub(super) fn tools<'a>(
     mut tools: Vec<openai::Tool<'a>>,
     choice: Option<ToolChoice<'a>>,
     able: &Capability,
-    dropped: &mut Vec<&'static str>,
+    dropped: &mut Dropped,
 ) -> Result<Declared<'a>, Error> {
     let named = |tools: &[openai::Tool<'a>], name: &str| tools.iter().any(|tool| tool.name == name);
     let choice = match choice {

@@ -19,6 +19,7 @@ use crate::domain::usage::Usage;
 use crate::http::body::Segments;
 use crate::http::call::{Call, Facts, Located, StreamOptions};
 use crate::provider::traits::{Credential, Exchange, Output, Provider, Target, Timeouts};
+use crate::wire::dropped::Dropped;
 
 use super::Anthropic;
 
@@ -40,7 +41,7 @@ fn target(upstream: &str) -> Target {
     Target {
         provider: "anthropic".into(),
         codec: Arc::new(Anthropic),
-        base_url: Uri::from_static("http://127.0.0.1:9/"),
+        base_url: Uri::from_static("http://127.0.0.1:9/").into(),
         credential: Arc::new(Credential::ApiKey("sk-ant-secret".into())),
         upstream: upstream.into(),
         terms: Arc::new(ModelTerms::new("claude", Modality::Text)),
@@ -58,7 +59,7 @@ fn sent(upstream: &str, messages: Value, more: Value) -> Value {
     sent_and_dropped(upstream, messages, more).0
 }
 
-fn sent_and_dropped(upstream: &str, messages: Value, more: Value) -> (Value, Vec<&'static str>) {
+fn sent_and_dropped(upstream: &str, messages: Value, more: Value) -> (Value, Dropped) {
     let exchange = encode(upstream, with(messages, more)).unwrap();
     let body = exchange.request.unwrap().into_body().into_bytes();
     (serde_json::from_slice(&body).unwrap(), exchange.dropped)

@@ -114,8 +114,8 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>, upstream: &
     if endpoint == Endpoint::ImageEdits && request.pictures.is_empty() {
         return Err(missing("image"));
     }
-    let dropped = request.ignored(&["seed"]);
-    let mut warnings: Vec<_> = dropped.iter().filter_map(|field| left_out(field)).collect();
+    let ignored = request.ignored(&["seed"]);
+    let mut warnings: Vec<_> = ignored.iter().filter_map(|field| left_out(field)).collect();
     let mut parts: Vec<_> = request.pictures.iter().map(Part::of).collect();
     parts.push(Part::Text(&request.prompt));
     let body = Body {
@@ -127,6 +127,7 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>, upstream: &
             seed: request.seed.map(|seed| seed as i32),
         },
     };
+    let dropped = request.dropped(ignored);
     Ok(Encoded { method: "generateContent", body: request.written(&body)?, calls: request.n, warnings, dropped, read })
 }
 

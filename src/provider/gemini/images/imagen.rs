@@ -70,8 +70,8 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>) -> Result<E
         _ => None,
     };
     let honoured: &[&str] = if output_options.is_some() { &["output_format"] } else { &[] };
-    let dropped = request.ignored(honoured);
-    let mut warnings: Vec<_> = dropped.iter().filter_map(|field| left_out(field)).collect();
+    let ignored = request.ignored(honoured);
+    let mut warnings: Vec<_> = ignored.iter().filter_map(|field| left_out(field)).collect();
     let found = request.size.and_then(|size| nearest(size, RATIOS, |(_, shape)| *shape));
     if let (Some(size), Some((ratio, shape))) = (request.size, found)
         && !shape.is_like(size)
@@ -88,6 +88,7 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>) -> Result<E
             output_options,
         },
     };
+    let dropped = request.dropped(ignored);
     Ok(Encoded { method: "predict", body: request.written(&body)?, calls: 1, warnings, dropped, read })
 }
 

@@ -12,6 +12,7 @@ use crate::base::error::Error;
 use crate::http::call::Call;
 use crate::provider::gallery::{Plan, Taken};
 use crate::provider::traits::{Exchange, Target};
+use crate::wire::dropped::Dropped;
 use crate::wire::images::{Form, ImageRequest};
 use crate::wire::openai_request::unsupported;
 use crate::wire::outline::Outline;
@@ -28,7 +29,7 @@ struct Encoded {
     /// How often it is sent: most models make one picture a call.
     calls: u64,
     warnings: Vec<String>,
-    dropped: Vec<&'static str>,
+    dropped: Dropped,
     read: fn(&Outline) -> Result<Taken, Error>,
 }
 

@@ -148,11 +148,13 @@ fn what_google_does_not_have_is_refused_or_told() {
         let error = make(upstream, &body).unwrap_err();
         assert!(error.code().status() == 400 && error.message().contains(said), "{error}");
     }
-    let soft =
-        json!({"prompt": "a", "quality": "high", "negative_prompt": "b", "output_format": "png", "watermark": false});
-    assert_eq!(make("gemini-2.5-flash-image", &soft).unwrap().dropped, ["quality", "output_format", "negative_prompt"]);
+    let soft = json!({"prompt": "a", "quality": "high", "negative_prompt": "b", "output_format": "png", "watermark": false, "n": 1, "lora": "x", "steps": null});
+    assert_eq!(
+        make("gemini-2.5-flash-image", &soft).unwrap().dropped,
+        ["quality", "output_format", "negative_prompt", "lora"]
+    );
     let exchange = make("imagen-4.0", &soft).unwrap();
-    assert_eq!(exchange.dropped, ["quality", "negative_prompt"]);
+    assert_eq!(exchange.dropped, ["quality", "negative_prompt", "lora"]);
     assert_eq!(sent(exchange.request).1["parameters"]["outputOptions"]["mimeType"], "image/png");
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::base::error::Error;
 use crate::provider::gemini::capability::{Capability, Dialect, Effort, Thinking};
 use crate::provider::gemini::schema;
+use crate::wire::dropped::Dropped;
 use crate::wire::openai_request::{ChatRequest, ResponseFormat, invalid, unsupported};
 
 /// The most stop sequences that Google takes.
@@ -64,7 +65,7 @@ pub(super) fn encode<'a>(
     request: &'a ChatRequest<'a>,
     capability: &Capability,
     has_tools: bool,
-    dropped: &mut Vec<&'static str>,
+    dropped: &mut Dropped,
 ) -> Result<Generation<'a>, Error> {
     let mut drop_unless = |able: bool, name: &'static str, given: Option<f64>| {
         if !able && given.is_some() {
@@ -115,7 +116,7 @@ fn stops<'a>(given: &'a [Cow<'a, str>]) -> Result<Vec<&'a str>, Error> {
 fn thinking(
     effort: Option<&str>,
     capability: &Capability,
-    dropped: &mut Vec<&'static str>,
+    dropped: &mut Dropped,
 ) -> Result<Option<ThinkingConfig>, Error> {
     let Some(text) = effort else { return Ok(None) };
     let effort = Effort::parse(text).ok_or_else(|| {

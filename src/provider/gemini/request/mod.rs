@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::base::error::{Code, Error};
 use crate::http::call::Call;
+use crate::wire::dropped::Dropped;
 use crate::wire::openai_request::{ChatRequest, unsupported};
 
 use super::super::traits::Target;
@@ -47,7 +48,7 @@ struct Body<'a> {
 pub(super) struct Encoded {
     pub(super) body: Bytes,
     pub(super) names: Names,
-    pub(super) dropped: Vec<&'static str>,
+    pub(super) dropped: Dropped,
 }
 
 /// Translates the call's body for the target's model.
@@ -56,7 +57,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Encoded, Error> {
     let given = call.body();
     let request = ChatRequest::parse(&given)?;
     refuse(&request)?;
-    let mut dropped = request.openai_only.clone();
+    let mut dropped = request.foreign.clone();
     if request.user.is_some() {
         dropped.push("user");
     }

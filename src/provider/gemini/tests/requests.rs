@@ -164,13 +164,16 @@ fn effort_is_a_budget_or_a_level() {
         let exchange = encode(upstream, &request).unwrap();
         (exchange.dropped.clone(), sent(exchange.request)["generationConfig"]["thinkingConfig"].clone())
     };
-    assert_eq!(ask("gemini-2.5-flash", "medium"), (vec![], json!({"includeThoughts": true, "thinkingBudget": 8192})));
-    assert_eq!(ask("gemini-2.5-flash", "none"), (vec![], json!({"thinkingBudget": 0})));
+    assert_eq!(
+        ask("gemini-2.5-flash", "medium"),
+        (vec![].into(), json!({"includeThoughts": true, "thinkingBudget": 8192}))
+    );
+    assert_eq!(ask("gemini-2.5-flash", "none"), (vec![].into(), json!({"thinkingBudget": 0})));
     assert_eq!(
         ask("gemini-3-flash-preview", "minimal"),
-        (vec![], json!({"includeThoughts": true, "thinkingLevel": "MINIMAL"}))
+        (vec![].into(), json!({"includeThoughts": true, "thinkingLevel": "MINIMAL"}))
     );
-    assert_eq!(ask("gemini-2.0-flash", "high"), (vec!["reasoning_effort"], Value::Null));
+    assert_eq!(ask("gemini-2.0-flash", "high"), (vec!["reasoning_effort"].into(), Value::Null));
 }
 
 #[test]
@@ -198,8 +201,17 @@ fn settings_that_a_model_lacks_are_dropped_by_name_or_refused() {
         "frequency_penalty": 1, "user": "u", "store": false, "metadata": {}, "parallel_tool_calls": false, "service_tier": "flex",
         "logprobs": false, "unheard_of": 1});
     let exchange = encode("gemini-3.8-flash", &request).unwrap();
-    let want =
-        ["store", "metadata", "user", "parallel_tool_calls", "temperature", "top_p", "frequency_penalty", "top_k"];
+    let want = [
+        "store",
+        "metadata",
+        "unheard_of",
+        "user",
+        "parallel_tool_calls",
+        "temperature",
+        "top_p",
+        "frequency_penalty",
+        "top_k",
+    ];
     assert_eq!(exchange.dropped, want);
     let got = sent(exchange.request);
     assert_eq!(got["generationConfig"], json!({"seed": 705_032_704}));
@@ -337,16 +349,17 @@ fn embeddings_are_asked_for_one_by_one_or_in_a_batch() {
             let request = e.request.unwrap();
             (
                 request.uri().path().to_owned(),
-                e.dropped,
+                e.dropped.iter().collect::<Vec<_>>().join(","),
                 serde_json::from_slice::<Value>(&request.into_body().into_bytes()).unwrap(),
             )
         })
     };
     let one = |text: &str| json!({"model": "models/gemini-embedding-2", "content": {"parts": [{"text": text}]}});
-    let (path, dropped, body) = ask(json!({"input": "hi", "user": "u"})).unwrap();
+    let (path, dropped, body) =
+        ask(json!({"model": "m", "input": "hi", "user": "u", "task": "find", "title": null})).unwrap();
     assert_eq!(
         (path.as_str(), dropped, body),
-        ("/v1beta/models/gemini-embedding-2:embedContent", vec!["user"], one("hi"))
+        ("/v1beta/models/gemini-embedding-2:embedContent", "user,task".into(), one("hi"))
     );
     let (path, _, body) = ask(json!({"input": ["a", "b"], "dimensions": 768, "encoding_format": "base64"})).unwrap();
     assert_eq!(path, "/v1beta/models/gemini-embedding-2:batchEmbedContents");

@@ -112,8 +112,8 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         request.output_format.as_deref().filter(|f| options.contains(&"output_format") && matches!(*f, "png" | "jpeg"));
     let honoured: Vec<_> =
         options.iter().copied().filter(|o| *o != "output_format" || output_format.is_some()).collect();
-    let dropped = request.ignored(&[&honoured[..], &["watermark"]].concat());
-    let mut warnings: Vec<_> = dropped.iter().filter_map(|field| left_out(field)).collect();
+    let ignored = request.ignored(&[&honoured[..], &["watermark"]].concat());
+    let mut warnings: Vec<_> = ignored.iter().filter_map(|field| left_out(field)).collect();
     let size = request.size.map(|wanted| {
         let size = family.map_or(wanted, |family| family.size(wanted));
         if size != wanted {
@@ -140,7 +140,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         size,
         quality: None,
         warnings,
-        dropped,
+        dropped: request.dropped(ignored),
         hosts: HOSTS,
         read,
     };

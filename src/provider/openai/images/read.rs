@@ -56,6 +56,8 @@ pub(super) fn read(outline: &Outline) -> Result<Taken, Error> {
             let error = failure(picture.error);
             taken.missing.push(format!("A picture was not made. {}", error.message()));
             failed.get_or_insert(error);
+        } else {
+            taken.missing.push("A picture cannot be read in the vendor's answer.".to_owned());
         }
     }
     taken.usage = usage::read_images(&answer.usage).unwrap_or_default();

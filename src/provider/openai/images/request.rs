@@ -59,7 +59,7 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
             size: changes.made_as.size,
             quality: changes.made_as.quality,
             warnings: changes.warnings,
-            dropped: changes.dropped,
+            dropped: changes.dropped.into(),
             hosts: &[],
             read,
         };
@@ -84,7 +84,7 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
         images: Some((Counts { made_as: changes.made_as, ..Counts::of(call, target) }, first.into())),
         form: None,
     };
-    Ok(Exchange { request: Some(sent), decoder: Box::new(decoder), dropped })
+    Ok(Exchange { request: Some(sent), decoder: Box::new(decoder), dropped: dropped.into() })
 }
 
 /// What the model needs otherwise than it was written.

@@ -4,6 +4,7 @@
 //! Whatever is anything else is left to serde.
 
 use crate::wire::lenient::Lenient;
+use crate::wire::text::text_end;
 
 use super::{Count, InputDetails, OutputDetails, Reported};
 
@@ -95,10 +96,14 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     fn space(&mut self) {
-        self.rest = self.rest.trim_ascii_start();
+        if self.rest.first().is_some_and(u8::is_ascii_whitespace) {
+            self.rest = self.rest.trim_ascii_start();
+        }
     }
 
+    #[inline]
     fn eat(&mut self, byte: u8) -> Option<()> {
         self.space();
         self.rest = self.rest.strip_prefix(&[byte])?;
@@ -107,7 +112,7 @@ impl<'a> Reader<'a> {
 
     fn key(&mut self) -> Option<&'a [u8]> {
         self.eat(b'"')?;
-        let end = self.rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let end = text_end(self.rest)?;
         let (key, rest) = self.rest.split_at(end);
         self.rest = rest.strip_prefix(b"\"")?;
         self.eat(b':')?;

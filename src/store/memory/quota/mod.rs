@@ -21,7 +21,6 @@
 
 mod seed;
 mod shard;
-mod slab;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +38,7 @@ use crate::domain::limit::{Amounts, Limit, Scope};
 use crate::domain::name::Name;
 use crate::store::counter::Counter;
 use crate::store::error::{StoreError, StoreResult};
-use crate::store::grant::{Grant, Ticket};
+use crate::store::grant::{Grant, Numbered, Ticket};
 use crate::store::ledger::{PostedQuery, UsageStore};
 use crate::store::quota::{Decision, LimitState, QuotaStore, Reservation};
 use crate::store::tables::AlertStore;
@@ -195,7 +194,7 @@ impl Shared {
                     let id = Arc::clone(&hold.id);
                     Grant::lasting(hold, LastingTicket { shared, shard, id })
                 } else {
-                    Grant::new(request.hold, MemoryTicket { shared, shard, grant })
+                    Grant::numbered(request.hold, shared, (grant * SHARDS + shard) as u64)
                 };
                 Ok(Decision::Admitted { grant, headroom })
             }
@@ -256,17 +255,13 @@ impl Shared {
     }
 }
 
-struct MemoryTicket {
-    shared: Arc<Shared>,
-    shard: usize,
-    grant: usize,
-}
-
-impl Ticket for MemoryTicket {
-    fn settle(self: Box<Self>, used: Option<Amounts>) {
-        let time = self.shared.alert_time();
-        let settled = self.shared.lock(self.shard).settle(self.grant, used, time);
-        self.shared.tell(settled);
+/// A grant's number is its index in its shard, times the number of shards, and its shard.
+impl Numbered for Shared {
+    fn settle(&self, number: u64, used: Option<Amounts>) {
+        let number = number as usize;
+        let time = self.alert_time();
+        let settled = self.lock(number % SHARDS).settle(number / SHARDS, used, time);
+        self.tell(settled);
     }
 }
 

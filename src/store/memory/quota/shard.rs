@@ -12,13 +12,13 @@ use crate::base::clock::Timestamp;
 use crate::base::hash::QuickMap;
 use crate::domain::alert::Alert;
 use crate::domain::caller::Caller;
-use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Mode, Window};
+use crate::domain::limit::{Amounts, Limit, LimitKey, Mode, Window};
 use crate::domain::modality::Modality;
 use crate::store::counter::{Counter, Hold};
 use crate::store::ledger::PostedQuery;
 use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation};
 
-use super::slab::Slab;
+use crate::store::memory::slab::Slab;
 
 use self::lasting::Lasting;
 
@@ -75,7 +75,7 @@ pub(super) struct Shard {
 /// What came of trying to reserve.
 pub(super) enum Attempt {
     /// The grant's index.
-    Admitted(usize, Vec<Headroom>),
+    Admitted(usize, Headroom),
     Refused(Refusal),
     /// This limit's counter must be seeded from the ledger first.
     Unseeded(Arc<Limit>),
@@ -121,7 +121,7 @@ impl Shard {
         self.prune(request.limits.len() + 1);
         let now = self.latest;
         let mut holds = self.spare.pop().unwrap_or_default();
-        for limit in &request.limits {
+        for limit in &*request.limits {
             match self.find(limit, has_ledger) {
                 Ok(counter) => holds.push(Hold::on(counter)),
                 Err(_) => {
@@ -193,13 +193,9 @@ impl Shard {
         self.spare.push(holds);
     }
 
-    fn headroom(&self, holds: &[Hold]) -> Vec<Headroom> {
-        let shown = |limit: &Limit| {
-            let measure = limit.key.measure;
-            limit.mode == Mode::Enforce && (measure == Measure::Requests || measure.is_tokens())
-        };
+    fn headroom(&self, holds: &[Hold]) -> Headroom {
         let counters = holds.iter().filter_map(|hold| self.counters.get(hold.counter));
-        counters.filter(|c| shown(&c.limit)).map(|c| c.headroom(self.latest)).collect()
+        counters.filter(|c| Headroom::tells(&c.limit)).map(|c| c.room(self.latest)).collect()
     }
 
     /// The index of a limit's counter.

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
+use crate::base::short_id::Id;
 use crate::domain::alert::Alert;
 use crate::domain::caller::Home;
-use crate::domain::limit::{Amounts, Limit, LimitKey, Measure, Mode};
+use crate::domain::limit::{Amounts, Limit, LimitKey, Mode};
 use crate::domain::modality::Modality;
 use crate::store::counter::{Counter, Hold};
 use crate::store::ledger::PostedQuery;
@@ -37,7 +38,7 @@ struct OpenGrant {
     lasting: bool,
     /// The request's record in the ledger.
     #[serde(default)]
-    record: Option<Arc<str>>,
+    record: Option<Id>,
     /// By the counter's name.
     holds: Vec<(String, Hold)>,
 }
@@ -59,7 +60,7 @@ pub(super) enum Admission {
     Admitted {
         grant: String,
         at: Timestamp,
-        headroom: Vec<Headroom>,
+        headroom: Headroom,
     },
     Refused(Refusal),
 }
@@ -236,12 +237,10 @@ impl Books {
         Admission::Admitted { grant: id.1, at: now, headroom }
     }
 
-    fn headroom(&self, places: &[Place]) -> Vec<Headroom> {
+    fn headroom(&self, places: &[Place]) -> Headroom {
         let shown = |place: &Place| {
             let counter = &self.counters.get(place)?.counter;
-            let Limit { key, mode, .. } = &*counter.limit;
-            let told = *mode == Mode::Enforce && (key.measure == Measure::Requests || key.measure.is_tokens());
-            told.then(|| counter.headroom(self.now))
+            Headroom::tells(&counter.limit).then(|| counter.room(self.now))
         };
         places.iter().filter_map(shown).collect()
     }

@@ -42,7 +42,7 @@ fn units(n: u64) -> Amounts {
 
 fn request(hold: Amounts, limits: &[Arc<Limit>], now: Timestamp) -> Reservation {
     let (modality, model) = (Some(Modality::Text), Some("m".into()));
-    Reservation { caller: caller(), modality, model, hold, limits: limits.to_vec(), lasting: false, record: None, now }
+    Reservation { caller: caller(), modality, model, hold, limits: limits.into(), lasting: false, record: None, now }
 }
 
 /// Without a ledger, and where counters are known, the answer is there at once.

@@ -1,6 +1,6 @@
 //! Values at stable indices, reused when they are free.
 
-pub(super) struct Slab<T> {
+pub(in crate::store::memory) struct Slab<T> {
     values: Vec<Option<T>>,
     free: Vec<usize>,
 }
