@@ -367,7 +367,9 @@ async fn rows_that_version_2_had_opened_are_posted_but_for_those_of_jobs() {
     old.pragma_update(None, "application_id", 0x6b6e_6379).unwrap();
     old.pragma_update(None, "user_version", 2).unwrap();
     let held = r#"{"requests":1,"input_tokens":100,"output_tokens":20,"spend":"0.000000500","images":0,"video_seconds":0,"audio_seconds":0,"characters":0}"#;
-    for (id, outcome, held) in [("ended", Some("completed"), None), ("cut", None, Some(held)), ("job", None, Some(held))] {
+    for (id, outcome, held) in
+        [("ended", Some("completed"), None), ("cut", None, Some(held)), ("job", None, Some(held))]
+    {
         let sql = "INSERT INTO ledger (id, request_id, time, workspace, project, key_id, endpoint, outcome, streamed, \
              input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, images, \
              video_seconds, audio_seconds, characters, image_input_tokens, image_output_tokens, audio_input_tokens, \

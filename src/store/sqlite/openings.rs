@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::clock::Timestamp;
 use crate::base::hash::QuickMap;
 use crate::base::money::Money;
+use crate::base::short_id::Id;
 use crate::domain::caller::Home;
 use crate::domain::limit::Amounts;
 use crate::domain::modality::Modality;
@@ -31,7 +32,7 @@ const ROWS: usize = 64;
 #[derive(Default)]
 pub(super) struct Openings {
     /// The row that each stands in.
-    places: QuickMap<Arc<str>, usize>,
+    places: QuickMap<Id, usize>,
     /// How many still run of each row. One of which none does is free.
     rows: Vec<usize>,
 }
@@ -39,8 +40,8 @@ pub(super) struct Openings {
 /// What a transaction does to [`Openings`], once it is committed.
 #[derive(Default)]
 pub(super) struct Change {
-    opened: Vec<(Arc<str>, usize)>,
-    ended: Vec<Arc<str>>,
+    opened: Vec<(Id, usize)>,
+    ended: Vec<Id>,
     are_gone: bool,
 }
 
@@ -56,7 +57,7 @@ impl Openings {
         for record in records {
             if record.outcome.is_some() || shown {
                 write_record(connection, record)?;
-                change.ended.push(Arc::clone(&record.id));
+                change.ended.push(record.id.clone());
             } else {
                 opened.push(record);
             }
@@ -81,7 +82,7 @@ impl Openings {
         &self,
         connection: &Connection,
         records: &[&UsageRecord],
-        opened: &mut Vec<(Arc<str>, usize)>,
+        opened: &mut Vec<(Id, usize)>,
     ) -> rusqlite::Result<()> {
         let mut free = (0..).filter(|number| self.rows.get(*number).is_none_or(|running| *running == 0));
         let mut write = connection.prepare_cached("REPLACE INTO openings (number, records) VALUES (?1, ?2)")?;
@@ -97,7 +98,7 @@ impl Openings {
                     break;
                 }
                 text.extend([comma, &line]);
-                opened.push((Arc::clone(&record.id), number));
+                opened.push((record.id.clone(), number));
                 records.next();
             }
             text.push(']');
@@ -108,7 +109,7 @@ impl Openings {
     }
 
     /// Empties so many rows, those first of which the least runs: what does gets its own in the ledger.
-    fn give_rows(&self, connection: &Connection, count: usize, ended: &mut Vec<Arc<str>>) -> rusqlite::Result<()> {
+    fn give_rows(&self, connection: &Connection, count: usize, ended: &mut Vec<Id>) -> rusqlite::Result<()> {
         if count == 0 {
             return Ok(());
         }
@@ -126,9 +127,9 @@ impl Openings {
     }
 
     /// Whether nothing runs but these.
-    fn are_all(&self, ended: &[Arc<str>]) -> bool {
+    fn are_all(&self, ended: &[Id]) -> bool {
         ended.len() >= self.places.len() && {
-            let ended: HashSet<&Arc<str>> = ended.iter().collect();
+            let ended: HashSet<&Id> = ended.iter().collect();
             self.places.keys().all(|id| ended.contains(id))
         }
     }
@@ -181,7 +182,7 @@ fn read(connection: &Connection, number: i64) -> rusqlite::Result<Vec<UsageRecor
 #[derive(Serialize, Deserialize)]
 struct Line(Who, What, Told, Sums);
 
-type Who = (Arc<str>, Arc<str>, u64, Home, Arc<str>, Arc<str>);
+type Who = (Id, Id, u64, Home, Arc<str>, Arc<str>);
 type What = (Option<Modality>, Option<Arc<str>>, Option<Arc<str>>, Option<Arc<str>>, Option<Arc<str>>);
 type Told = (Option<u16>, Option<Arc<str>>, bool, Option<u64>, Option<u64>);
 type Sums = (Option<Usage>, bool, Money, Option<[u64; 8]>);
