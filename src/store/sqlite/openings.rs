@@ -84,11 +84,13 @@ impl Openings {
         records: &[&UsageRecord],
         opened: &mut Vec<(Id, usize)>,
     ) -> rusqlite::Result<()> {
-        let mut free = (0..).filter(|number| self.rows.get(*number).is_none_or(|running| *running == 0));
+        let free = (0..).filter(|number| self.rows.get(*number).is_none_or(|running| *running == 0));
         let mut write = connection.prepare_cached("REPLACE INTO openings (number, records) VALUES (?1, ?2)")?;
         let mut records = records.iter().peekable();
-        while records.peek().is_some() {
-            let number = free.next().unwrap_or_default();
+        for number in free {
+            if records.peek().is_none() {
+                break;
+            }
             let mut text = String::with_capacity(LENGTH);
             text.push('[');
             while let Some(record) = records.peek() {
@@ -108,7 +110,7 @@ impl Openings {
         Ok(())
     }
 
-    /// Empties so many rows, those first of which the least runs: what does gets its own in the ledger.
+    /// Frees so many rows, those first of which the least runs: what does gets its own in the ledger.
     fn give_rows(&self, connection: &Connection, count: usize, ended: &mut Vec<Id>) -> rusqlite::Result<()> {
         if count == 0 {
             return Ok(());
