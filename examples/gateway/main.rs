@@ -13,6 +13,7 @@ mod linger;
 mod refusal;
 mod server;
 mod stores;
+mod workers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,11 +21,12 @@ use std::time::Duration;
 
 use kancy::client::TokioHost;
 use kancy::config::OnDisconnect;
-use kancy::{Clock, Closing, Config, Drain, HyperClient, SystemClock};
+use kancy::{Clock, Closing, Config, Drain, SystemClock};
 use tokio::net::TcpListener;
 
 use args::{Args, Command};
 use server::Signals;
+use workers::{OwnClient, Workers};
 
 /// A gateway is all short-lived pieces; this one is quicker at them than the C library's.
 #[global_allocator]
@@ -76,7 +78,7 @@ async fn run(args: Args) -> Result<(), String> {
     };
 
     let closing = Closing::default();
-    let assembled = config.gateway(stores.clone(), HyperClient::new(), TokioHost, clock).await;
+    let assembled = config.gateway(stores.clone(), OwnClient, TokioHost, clock).await;
     let (builder, jobs, webhooks) = assembled.map_err(|e| e.to_string())?;
     tokio::spawn(jobs.drive());
     tokio::spawn(webhooks.drive());
@@ -93,7 +95,8 @@ async fn run(args: Args) -> Result<(), String> {
     if let Some(key) = demo_key {
         demo::welcome(address, &key);
     }
-    server::serve(listener, gateway, signals, closing, config.gateway.shutdown_grace).await;
+    let workers = Workers::start().map_err(|e| format!("no thread to serve on: {e}"))?;
+    server::serve(listener, gateway, workers, signals, closing, config.gateway.shutdown_grace).await;
     // A database that is gone must not keep the process.
     let _ = tokio::time::timeout(FLUSH, stores.flush()).await;
     Ok(())

@@ -12,8 +12,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use kancy::{Closing, Gateway, HyperClient};
-use tokio::net::TcpListener;
+use kancy::{Closing, Gateway};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tower::ServiceExt;
 
@@ -21,6 +21,7 @@ use crate::accept::accept;
 use crate::deadline::Deadline;
 use crate::linger::Linger;
 use crate::refusal::Enveloped;
+use crate::workers::{OwnClient, Workers};
 
 /// How long a caller may take for a request's headers.
 const HEADERS: Duration = Duration::from_secs(30);
@@ -46,7 +47,8 @@ impl Signals {
 /// Serves until a signal comes, then waits for what is in flight, at most `grace`, and tells the rest why it is cut.
 pub async fn serve(
     listener: TcpListener,
-    gateway: Gateway<HyperClient>,
+    gateway: Gateway<OwnClient>,
+    mut workers: Workers,
     mut signals: Signals,
     closing: Closing,
     grace: Duration,
@@ -69,19 +71,24 @@ pub async fn serve(
         };
         let service =
             TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
-        let connection =
-            server.serve_connection(TokioIo::new(Enveloped::new(Linger::new(stream))), service).into_owned();
-        let connection = connections.watch(connection);
-        // A connection that fails is its caller's affair; its request is on record.
-        tokio::spawn(woken(closing.clone(), connection));
+        let (server, watcher, closing) = (server.clone(), connections.watcher(), closing.clone());
+        workers.spawn(async move {
+            // A connection that cannot be moved here is one that is gone.
+            let Ok(stream) = stream.into_std().and_then(TcpStream::from_std) else { return };
+            let stream = TokioIo::new(Enveloped::new(Linger::new(stream)));
+            let connection = server.serve_connection(stream, service).into_owned();
+            // One that fails is its caller's affair; its request is on record.
+            let _ = woken(closing, watcher.watch(connection)).await;
+        });
     }
     drop(listener);
     let mut ended = pin!(connections.shutdown());
     if tokio::time::timeout(grace, &mut ended).await.is_err() {
-        // What is cut from here on is cut by us, and recorded so when the runtime drops it.
+        // What is cut from here on is cut by us, and recorded so when it is dropped.
         closing.close();
         let _ = tokio::time::timeout(LAST_WORDS, ended).await;
     }
+    workers.stop();
 }
 
 /// Runs `future` to its end. It is polled once more when the server closes: then it tells its callers that they are not
