@@ -14,7 +14,7 @@ use crate::store::error::{StoreError, StoreResult};
 
 use super::failed;
 use super::openings::Openings;
-use super::promise::{Promise, promise};
+use super::promise::{Promise, keep_all, promise};
 
 /// Where so many jobs wait, no row is taken but of what a vendor may have billed.
 const BOUND: usize = 100_000;
@@ -266,13 +266,13 @@ fn write(
     })()
     .map_err(|e: rusqlite::Error| failed(&e));
     waiting.into_iter().for_each(|done| done(outcome.clone()));
+    let mut promises = Vec::with_capacity(records.len());
     for (record, promise) in records {
-        if let Some(promise) = promise {
-            promise.keep(outcome.clone());
-        }
+        promises.extend(promise);
         if outcome.is_err() {
             retained.push(Job::Record(record, None));
         }
     }
+    keep_all(promises, &outcome);
     outcome
 }
