@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use kancy::{Closing, Gateway, HyperClient, Registry};
+use kancy::{Closing, Gateway, Registry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -11,19 +11,26 @@ use tokio::net::{TcpListener, TcpStream};
 mod accept;
 #[path = "../examples/gateway/deadline.rs"]
 mod deadline;
+#[path = "../examples/gateway/greeting.rs"]
+mod greeting;
 #[path = "../examples/gateway/linger.rs"]
 mod linger;
 #[path = "../examples/gateway/refusal.rs"]
 mod refusal;
 #[path = "../examples/gateway/server.rs"]
 mod server;
+#[path = "../examples/gateway/timer.rs"]
+mod timer;
+#[path = "../examples/gateway/workers.rs"]
+mod workers;
 
 async fn served() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let gateway = Gateway::builder(Registry::offline(), HyperClient::new()).build();
+    let gateway = Gateway::builder(Registry::offline(), workers::OwnClient).build();
     let signals = server::Signals::new().unwrap();
-    tokio::spawn(server::serve(listener, gateway, signals, Closing::default(), Duration::from_secs(1)));
+    let workers = workers::Workers::start().unwrap();
+    tokio::spawn(server::serve(listener, gateway, workers, signals, Closing::default(), Duration::from_secs(1)));
     address
 }
 
@@ -64,4 +71,31 @@ async fn what_comes_before_such_a_head_is_answered_as_ever() {
     let (first, second) = said.split_once("{\"status\":\"ok\"}").unwrap();
     assert!(first.starts_with("HTTP/1.1 200 OK\r\n") && second.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{said}");
     assert!(second.ends_with("}}"), "{said}");
+}
+
+/// What becomes of a server's read when its caller has sent `bytes` and then keeps silent, reading `at_a_time`.
+async fn read_of(bytes: &[u8], at_a_time: usize) -> std::io::Result<Vec<u8>> {
+    let (mut caller, stream) = tokio::io::duplex(64);
+    caller.write_all(bytes).await.unwrap();
+    let mut stream = greeting::Greeting::new(stream, Duration::from_secs(30));
+    let (mut read, mut buffer) = (Vec::new(), vec![0; at_a_time]);
+    let silence = Duration::from_secs(3_600);
+    while let Ok(count) = tokio::time::timeout(silence, stream.read(&mut buffer)).await {
+        read.extend_from_slice(&buffer[..count?]);
+    }
+    Ok(read)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_say_which_http_it_speaks_is_not_waited_for() {
+    for at_a_time in [1, 5, 64] {
+        for silent in ["", "P", "PRI * HTTP/2.0\r\n"] {
+            let refused = read_of(silent.as_bytes(), at_a_time).await.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::TimedOut, "{silent:?}");
+        }
+        // From here on, hyper's own limits count.
+        for told in ["G", "POST /", "PRI * HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            assert_eq!(read_of(told.as_bytes(), at_a_time).await.unwrap(), told.as_bytes());
+        }
+    }
 }

@@ -9,10 +9,12 @@ mod accept;
 mod args;
 mod deadline;
 mod demo;
+mod greeting;
 mod linger;
 mod refusal;
 mod server;
 mod stores;
+mod timer;
 mod workers;
 
 use std::process::ExitCode;

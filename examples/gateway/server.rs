@@ -19,8 +19,10 @@ use tower::ServiceExt;
 
 use crate::accept::accept;
 use crate::deadline::Deadline;
+use crate::greeting::Greeting;
 use crate::linger::Linger;
 use crate::refusal::Enveloped;
+use crate::timer::HeadTimer;
 use crate::workers::{OwnClient, Workers};
 
 /// How long a caller may take for a request's headers.
@@ -54,7 +56,6 @@ pub async fn serve(
     grace: Duration,
 ) {
     let mut server = auto::Builder::new(Woken(closing.clone()));
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
     server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20)));
     let connections = GracefulShutdown::new();
     loop {
@@ -71,12 +72,13 @@ pub async fn serve(
         };
         let service =
             TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
-        let (server, watcher, closing) = (server.clone(), connections.watcher(), closing.clone());
+        let (mut server, watcher, closing) = (server.clone(), connections.watcher(), closing.clone());
         workers.spawn(async move {
             // A connection that cannot be moved here is one that is gone.
             let Ok(stream) = stream.into_std().and_then(TcpStream::from_std) else { return };
-            let stream = TokioIo::new(Enveloped::new(Linger::new(stream)));
-            let connection = server.serve_connection(stream, service).into_owned();
+            let stream = Enveloped::new(Greeting::new(Linger::new(stream), HEADERS));
+            server.http1().timer(HeadTimer::default()).header_read_timeout(HEADERS);
+            let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
             // One that fails is its caller's affair; its request is on record.
             let _ = woken(closing, watcher.watch(connection)).await;
         });

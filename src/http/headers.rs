@@ -9,7 +9,7 @@ use crate::base::id::RequestId;
 use crate::domain::caller::Caller;
 
 /// `x-request-id`
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// `retry-after-ms`
 pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// `x-should-retry`
@@ -28,7 +28,7 @@ pub(crate) fn find_request_id<B>(request: &Request<B>) -> (RequestId, bool) {
     let known = || extensions.get::<Caller>().and_then(Caller::request_id).or_else(|| extensions.get::<RequestId>());
     match known() {
         Some(id) => (id.clone(), false),
-        None => (RequestId::accept(request.headers().get(REQUEST_ID)), true),
+        None => (RequestId::accept(request.headers().get(&REQUEST_ID)), true),
     }
 }
 
@@ -41,10 +41,13 @@ pub(crate) fn request_id<B>(request: &mut Request<B>) -> (RequestId, bool) {
     (id, is_first)
 }
 
-/// Sets `x-request-id`.
+/// Sets `x-request-id`, unless it is told already.
 pub(crate) fn set_request_id(headers: &mut HeaderMap, id: &RequestId) {
+    if headers.get(&REQUEST_ID).is_some_and(|told| told.as_bytes() == id.as_str().as_bytes()) {
+        return;
+    }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(REQUEST_ID, value);
+        headers.insert(&REQUEST_ID, value);
     }
 }
 
@@ -58,7 +61,7 @@ pub fn answer_headers(content_type: HeaderValue) -> HeaderMap {
 /// The vendor's own id of a request, under the names that vendors give it.
 pub fn upstream_request_id(headers: &HeaderMap) -> Option<&str> {
     static NAMES: [HeaderName; 6] = [
-        REQUEST_ID,
+        HeaderName::from_static("x-request-id"),
         HeaderName::from_static("request-id"),
         HeaderName::from_static("apim-request-id"),
         HeaderName::from_static("x-dashscope-call-gateway"),

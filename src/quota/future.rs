@@ -138,7 +138,7 @@ impl Running {
         if let Some((meter, reply)) = &self.governed {
             meter.status(response.status().as_u16());
             reply.stamp(&mut response);
-            set_headroom(&self.headroom, response.headers_mut());
+            set_headroom(&self.headroom, reply.request_id(), response.headers_mut());
         }
         let settle = self.once.as_mut().and_then(Once::take);
         QuotaBody::guard(response, settle)
@@ -177,7 +177,7 @@ where
                 StateProj::Refused { refusal } => {
                     let Some(refusal) = refusal.take() else { return Poll::Pending };
                     let mut response = QuotaBody::refusal(&refusal.reply, &refusal.error);
-                    set_headroom(&refusal.headroom, response.headers_mut());
+                    set_headroom(&refusal.headroom, refusal.reply.request_id(), response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
             };

@@ -57,6 +57,12 @@ pub(super) fn reckon(call: &Call, limits: &[Arc<Limit>]) -> Result<Hold, Error> 
     let costs = wants.spend && request.price() != Some(&Price::Free);
     let needs_output = wants.output || costs;
     let per_choice = request.output_bound();
+    let usage = request.bound(per_choice);
+    let ceiling = request.ceiling(&usage);
+    // Before what the caller could mend: no bound helps a model that has no price.
+    if ceiling.is_none() && wants.spend {
+        return Err(not_priced(call));
+    }
     let has_output_bound = per_choice.is_some() || !request.has_output();
     if !has_output_bound && needs_output {
         return Err(no_output_bound(call));
@@ -67,11 +73,6 @@ pub(super) fn reckon(call: &Call, limits: &[Arc<Limit>]) -> Result<Hold, Error> 
             "A limit needs to know how long the video may be: say so in \"duration\", in seconds.",
         )
         .param("duration"));
-    }
-    let usage = request.bound(per_choice);
-    let ceiling = request.ceiling(&usage);
-    if ceiling.is_none() && wants.spend {
-        return Err(not_priced(call));
     }
     // What is not known is held as 0, so that nobody takes a part of it for a bound.
     let is_whole = has_output_bound && request.seconds().is_some();

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::base::error::{Code, Error};
+use crate::base::id::RequestId;
 use crate::base::money::Money;
 use crate::domain::limit::{Amounts, Limit, Measure, Per};
-use crate::http::headers::GoDuration;
+use crate::http::headers::{GoDuration, REQUEST_ID};
 use crate::store::quota::{Headroom, Refusal, RefusalWait};
 
 /// The error that tells a caller why `hold` was refused.
@@ -87,32 +88,37 @@ static TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
-/// Sets `x-ratelimit-*`.
-pub(super) fn set_headroom(headroom: &Headroom, headers: &mut HeaderMap) {
+/// Sets `x-ratelimit-*`, and the request's id with them: where the layer that tells it finds it told, it has less to do.
+pub(super) fn set_headroom(headroom: &Headroom, request_id: &RequestId, headers: &mut HeaderMap) {
     if headroom.requests.is_none() && headroom.tokens.is_none() {
         return;
     }
     let mut values = Values::new();
+    if request_id.as_str().len() <= LONGEST_ID {
+        values.text(&REQUEST_ID, request_id.as_str());
+    }
     for (names, room) in [(&REQUESTS, &headroom.requests), (&TOKENS, &headroom.tokens)] {
         let Some(room) = room else { continue };
         let [limit, remaining, reset] = names;
         values.number(limit, room.limit.amount);
         values.number(remaining, room.remaining);
         if let Some(wait) = room.resets_in {
-            values.text(reset, GoDuration(wait));
+            values.time(reset, wait);
         }
     }
     values.set(headers);
 }
 
-/// Longer than the numbers and times of all six headers can be.
+/// Longer than the numbers and times of all six limit headers can be, and an id.
 const TEXT: usize = 192;
+/// Those that are made here are shorter.
+const LONGEST_ID: usize = 32;
 
 /// Header values that are slices of one text: together they cost one allocation.
 struct Values {
     text: Text,
     /// Each name, and where its value ends.
-    named: [Option<(&'static HeaderName, usize)>; REQUESTS.len() + TOKENS.len()],
+    named: [Option<(&'static HeaderName, usize)>; 1 + REQUESTS.len() + TOKENS.len()],
     count: usize,
 }
 
@@ -126,9 +132,14 @@ impl Values {
         self.end(name);
     }
 
-    fn text(&mut self, name: &'static HeaderName, value: impl fmt::Display) {
+    fn text(&mut self, name: &'static HeaderName, value: &str) {
+        self.text.push(value);
+        self.end(name);
+    }
+
+    fn time(&mut self, name: &'static HeaderName, time: Duration) {
         // A text takes all that is written to it.
-        let _ = write!(self.text, "{value}");
+        let _ = write!(self.text, "{}", GoDuration(time));
         self.end(name);
     }
 
@@ -138,8 +149,7 @@ impl Values {
     }
 
     fn set(self, headers: &mut HeaderMap) {
-        // And one for the request's id, so that the map grows once.
-        headers.reserve(self.count + 1);
+        headers.reserve(self.count);
         let text = Bytes::from_owner(self.text);
         let mut from = 0;
         for (name, end) in self.named.into_iter().flatten() {

@@ -70,6 +70,7 @@ fn what_has_no_bound_or_no_price_is_refused_under_enforced_limits_alone() {
         (chat, bounded(), priced(Price::Unpriced, None), spend(), Code::ModelNotPriced, "model"),
         (chat, bounded(), priced(image_only(), None), spend(), Code::ModelNotPriced, "model"),
         (chat, bounded(), None, spend(), Code::ModelNotPriced, "model"),
+        (chat, facts(), priced(Price::Unpriced, None), spend(), Code::ModelNotPriced, "model"),
         (Endpoint::VideoGenerations, facts(), priced(tokens(), Some(9)), spend(), Code::MissingParameter, "duration"),
     ];
     for (endpoint, facts, terms, limits, code, param) in cases {

@@ -22,7 +22,7 @@ use super::slab::Slab;
 
 /// Keeps usage records in this process, and forgets them with it.
 ///
-/// The newest records are kept one by one, by default 5,000 of them, and all that run. Those that fall out stay in the
+/// The newest records are kept one by one, by default 4,000 of them, and all that run. Those that fall out stay in the
 /// sums: usage and posted amounts of whole UTC days are exact whatever the bound, and with them months and totals. Only
 /// what looks closer than a day (a report that starts at noon, the refill of a rate) needs the records themselves.
 ///
@@ -56,7 +56,7 @@ struct State {
 impl MemoryLedger {
     /// An empty ledger.
     pub fn new() -> Self {
-        Self { state: Mutex::new(State::new()), keep: 5_000 }
+        Self { state: Mutex::new(State::new()), keep: 4_000 }
     }
 
     /// Keeps so many records one by one.
