@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kancy::domain::job::{Idempotency, Job};
 use kancy::store::contract;
 use kancy::store::jobs::{JobStore, Outbox, Put};
@@ -12,7 +13,7 @@ use kancy::store::tables::LimitStore;
 use kancy::store::webhooks::EndpointStore;
 use kancy::{
     Amounts, Limit, LimitKey, Measure, Money, Outcome, Page, Per, SqliteOptions, SqliteStore, StoreErrorKind,
-    Timestamp, UsageRecord, UsageSink, UsageStore,
+    Timestamp, Usage, UsageRecord, UsageSink, UsageStore,
 };
 
 /// A folder of its own for each test, gone with it.
@@ -245,4 +246,156 @@ async fn many_writers_share_transactions_and_lose_nothing() {
     }
     let rows = store.usage(Default::default(), Vec::new()).await.unwrap();
     assert_eq!(rows[0].requests, 2_000);
+}
+
+/// A record as it is while its request runs.
+fn running(id: &str) -> UsageRecord {
+    let mut record = contract::ledger::record(id, Timestamp::from_secs(1_800_000_000));
+    (record.outcome, record.status, record.latency_ms) = (None, None, None);
+    (record.usage, record.cost, record.held) = (Usage::NONE, Money::ZERO, Some(Amounts::ONE_REQUEST));
+    record
+}
+
+fn ended(id: &str) -> UsageRecord {
+    contract::ledger::record(id, Timestamp::from_secs(1_800_000_000))
+}
+
+async fn open(store: &SqliteStore, ids: impl IntoIterator<Item = String>) {
+    for opened in join_all(ids.into_iter().map(|id| store.open(&running(&id)))).await {
+        opened.unwrap();
+    }
+}
+
+async fn end(store: &SqliteStore, ids: impl IntoIterator<Item = String>) {
+    for committed in join_all(ids.into_iter().map(|id| store.record(ended(&id)))).await {
+        committed.unwrap();
+    }
+}
+
+/// Looks at the file beside the store.
+fn count(folder: &Folder, what: &str) -> i64 {
+    let connection = rusqlite::Connection::open(folder.file()).unwrap();
+    connection.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn what_runs_gets_its_row_when_it_ends_or_when_somebody_looks() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    open(&store, (0..100).map(|n| format!("r{n}"))).await;
+    assert_eq!(count(&folder, "ledger"), 0);
+    assert!(count(&folder, "openings") < 20, "many share a row");
+    end(&store, (0..50).map(|n| format!("r{n}"))).await;
+    assert_eq!(count(&folder, "ledger"), 50);
+    let rows = store.usage(Default::default(), Vec::new()).await.unwrap();
+    assert_eq!(rows[0].requests, 100, "what runs is counted as well");
+    assert_eq!((count(&folder, "ledger"), count(&folder, "openings")), (100, 0));
+    end(&store, (50..100).map(|n| format!("r{n}"))).await;
+    assert_eq!((count(&folder, "ledger"), count(&folder, "ledger WHERE outcome IS NULL")), (100, 0));
+}
+
+#[tokio::test]
+async fn after_a_crash_all_that_shared_a_row_is_told_apart() {
+    let folder = Folder::new();
+    {
+        let store = SqliteStore::open(folder.file()).unwrap();
+        open(&store, (0..100).map(|n| format!("r{n}"))).await;
+        end(&store, (0..40).map(|n| format!("r{n}"))).await;
+        // A record told twice in one transaction ends one request, not two.
+        end(&store, ["r40", "r40"].map(str::to_owned)).await;
+    }
+    assert_eq!(count(&folder, "ledger"), 41);
+    let store = SqliteStore::open(folder.file()).unwrap();
+    assert_eq!(store.recovered(), 59);
+    assert_eq!(count(&folder, "openings"), 0);
+    let records = store.records(Default::default(), everything()).await.unwrap().items;
+    assert_eq!(records.len(), 100);
+    for record in records {
+        let number: usize = record.id[1..].parse().unwrap();
+        let expected = match number {
+            0..=40 => ended(&record.id),
+            _ => UsageRecord {
+                outcome: Some(Outcome::UnknownAfterCrash),
+                estimated: true,
+                held: None,
+                ..running(&record.id)
+            },
+        };
+        assert_eq!(record, expected);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_what_has_ended_and_its_rows_are_used_again() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    open(&store, ["long".to_owned()]).await;
+    for round in 0..100 {
+        open(&store, (0..20).map(|n| format!("r{round}-{n}"))).await;
+        end(&store, (0..20).map(|n| format!("r{round}-{n}"))).await;
+        assert!(count(&folder, "openings") <= 5);
+    }
+    end(&store, ["long".to_owned()]).await;
+    assert_eq!((count(&folder, "openings"), count(&folder, "ledger")), (0, 2_001));
+}
+
+#[tokio::test]
+async fn requests_that_run_for_long_keep_few_rows_from_being_used_again() {
+    let folder = Folder::new();
+    {
+        let store = SqliteStore::open(folder.file()).unwrap();
+        for round in 0..200 {
+            open(&store, (0..10).map(|n| format!("r{round}-{n}"))).await;
+            end(&store, (1..10).map(|n| format!("r{round}-{n}"))).await;
+        }
+        assert!(count(&folder, "openings") < 100, "of 200 that run each in a row of its own");
+        assert!(count(&folder, "ledger WHERE outcome IS NULL") > 100, "the others have theirs in the ledger");
+        end(&store, (0..10).map(|round| format!("r{round}-0"))).await;
+    }
+    let store = SqliteStore::open(folder.file()).unwrap();
+    assert_eq!(store.recovered(), 190);
+    let rows = store.usage(Default::default(), Vec::new()).await.unwrap();
+    assert_eq!((rows[0].requests, rows[0].errors), (2_000, 190));
+}
+
+#[tokio::test]
+async fn rows_that_version_2_had_opened_are_posted_but_for_those_of_jobs() {
+    let folder = Folder::new();
+    let old = rusqlite::Connection::open(folder.file()).unwrap();
+    old.execute_batch(include_str!("../src/store/sqlite/migrations/1.sql")).unwrap();
+    old.execute_batch(include_str!("../src/store/sqlite/migrations/2.sql")).unwrap();
+    old.pragma_update(None, "application_id", 0x6b6e_6379).unwrap();
+    old.pragma_update(None, "user_version", 2).unwrap();
+    let held = r#"{"requests":1,"input_tokens":100,"output_tokens":20,"spend":"0.000000500","images":0,"video_seconds":0,"audio_seconds":0,"characters":0}"#;
+    for (id, outcome, held) in
+        [("ended", Some("completed"), None), ("cut", None, Some(held)), ("job", None, Some(held))]
+    {
+        let sql = "INSERT INTO ledger (id, request_id, time, workspace, project, key_id, endpoint, outcome, streamed, \
+             input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, images, \
+             video_seconds, audio_seconds, characters, image_input_tokens, image_output_tokens, audio_input_tokens, \
+             audio_output_tokens, videos, estimated, cost, held) VALUES (?1, 'q', 7, 'acme', 'site', 'k', '/v1', ?2, 0, \
+             0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?3)";
+        old.execute(sql, rusqlite::params![id, outcome, held]).unwrap();
+    }
+    let job = Job { record: Some(Box::new(running("job").into())), ..contract::jobs::sample("acme") };
+    let sql = "INSERT INTO jobs (id, workspace, project, model, state, version, created_at, due_at, record_id, key_id, job) \
+         VALUES (?1, 'acme', 'site', 'm', 'queued', 0, 7, 7, 'job', 'k', ?2)";
+    old.execute(sql, rusqlite::params![&*job.id, serde_json::to_string(&job).unwrap()]).unwrap();
+    drop(old);
+
+    let store = SqliteStore::open(folder.file()).unwrap();
+    assert_eq!(store.recovered(), 1);
+    let records = store.records(Default::default(), everything()).await.unwrap().items;
+    let found: Vec<_> = records.iter().map(|r| (&*r.id, r.outcome, r.usage.input_tokens, r.cost.as_nanos())).collect();
+    // Of one moment, the last to come in first: the order of version 2 is kept.
+    assert_eq!(
+        found,
+        [
+            ("job", None, 0, 0),
+            ("cut", Some(Outcome::UnknownAfterCrash), 100, 500),
+            ("ended", Some(Outcome::Completed), 0, 0)
+        ]
+    );
+    end(&store, ["job".to_owned()]).await;
+    assert_eq!(count(&folder, "ledger WHERE outcome = 'completed'"), 2);
 }

@@ -125,7 +125,8 @@ pin_project! {
 }
 
 impl<B: Body<Data = Bytes>, F: Finish> GuardedBody<B, F> {
-    /// Wraps `inner`. A body that is empty from the start fires at once, as nobody may ever poll it.
+    /// Wraps `inner`. A body that is empty from the start fires at once, as nobody may ever poll it; so does one of which
+    /// all that matters is known, so that head and body wait for the same commit and go out together.
     pub(crate) fn new(head: &response::Parts, inner: B, finish: impl Into<Option<F>>) -> Self {
         let fault = head.status.is_server_error() || grpc_fault(&head.headers);
         let whole = if fault { Ended::Failed } else { Ended::Whole };
@@ -134,11 +135,12 @@ impl<B: Body<Data = Bytes>, F: Finish> GuardedBody<B, F> {
         let promised = if is_grpc(&head.headers) { None } else { length().or_else(|| inner.size_hint().exact()) };
         let over = inner.is_end_stream();
         let mut once = Once::new(finish);
-        let commit = if over || promised == Some(0) { once.fire(whole) } else { None };
+        let is_known = over || promised == Some(0) || once.0.as_ref().is_some_and(F::is_complete);
+        let commit = if is_known { once.fire(whole) } else { None };
         Self { inner, once, whole, promised, held: None, commit, over }
     }
 
-    /// Waits for the commit of an answer without a body: there is no last frame to hold back, so its head must wait.
+    /// Waits for the commit of an answer that was over before its body was asked for: its head must wait.
     pub(crate) fn poll_committed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(commit) = self.commit.as_mut() {
             ready!(Pin::new(commit).poll(cx));

@@ -14,7 +14,10 @@ use crate::http::body::Segments;
 use crate::http::call::{Call, Facts};
 use crate::http::meter::Meter;
 use crate::wire::json::shown;
-use crate::wire::{multipart, peek};
+use crate::wire::multipart::{self, Layout};
+use crate::wire::peek;
+
+use super::collect::Collected;
 
 /// The layer's settings.
 #[derive(Clone, Debug)]
@@ -89,15 +92,26 @@ impl Rules {
     }
 
     /// Reads the collected body and puts the `Call` into the extensions.
-    pub(super) fn inspect(&self, plan: Plan, head: &mut request::Parts, segments: &Segments) -> Result<(), Error> {
-        let Some((endpoint, format)) = plan.route else { return Ok(()) };
-        let mut facts = match format {
-            Format::Json => peek::peek(segments.pieces())?,
-            Format::Multipart => multipart::read(segments.pieces(), content_type(&head.headers))?,
+    pub(super) fn inspect(
+        &self,
+        plan: Plan,
+        head: &mut request::Parts,
+        collected: Collected,
+    ) -> Result<Segments, Error> {
+        let Collected { segments, layout } = collected;
+        let Some((endpoint, _)) = plan.route else { return Ok(segments) };
+        let facts = match layout {
+            None => peek::peek(segments.pieces())?,
+            Some(layout) => {
+                let mut layout = *layout?;
+                let walk = layout.take_walk();
+                let mut facts = multipart::facts(segments.pieces(), layout)?;
+                if endpoint.takes_recording() {
+                    facts.read_recording(segments.pieces(), walk);
+                }
+                facts
+            }
         };
-        if endpoint.takes_recording() {
-            facts.read_recording(segments.pieces());
-        }
         let terms = match (&self.catalog, &facts.model) {
             (Some(catalog), Some(model)) => catalog.terms(&model.value),
             _ => None,
@@ -116,7 +130,15 @@ impl Rules {
             call.facts().require_recording()?;
         }
         head.extensions.insert(call);
-        Ok(())
+        Ok(segments)
+    }
+}
+
+impl Plan {
+    /// What reads a form while it comes; an error is said once it is here.
+    pub(super) fn layout(&self, headers: &HeaderMap) -> Option<Result<Box<Layout>, Error>> {
+        let is_form = matches!(self.route, Some((_, Format::Multipart)));
+        is_form.then(|| Layout::new(content_type(headers)).map(Box::new))
     }
 }
 
@@ -235,7 +257,8 @@ mod tests {
         head.extensions.insert(caller);
         head.extensions.insert(meter.clone());
         let plan = rules.plan(&head).unwrap();
-        let result = rules.inspect(plan, &mut head, &Segments::from(Bytes::copy_from_slice(body.as_bytes())));
+        let segments = Segments::from(Bytes::copy_from_slice(body.as_bytes()));
+        let result = rules.inspect(plan, &mut head, Collected { segments, layout: None }).map(drop);
         assert_eq!(head.extensions.get::<Call>().is_some(), result.is_ok());
         (result, meter)
     }

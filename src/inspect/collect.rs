@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::base::error::{Code, Error};
 use crate::http::body::Segments;
+use crate::wire::multipart::Layout;
 
 use super::accept::Bound;
 
@@ -31,12 +32,20 @@ pin_project! {
         small: BytesMut,
         bytes: usize,
         bound: Bound,
+        layout: Option<Result<Box<Layout>, Error>>,
     }
 }
 
+/// A whole body, and how it is laid out where it is a form: that is read piece by piece, while the processor has each at
+/// hand, as going through 25 MB once more costs about as much as they cost to receive.
+pub(super) struct Collected {
+    pub(super) segments: Segments,
+    pub(super) layout: Option<Result<Box<Layout>, Error>>,
+}
+
 impl<B> Collect<B> {
-    pub(super) fn new(body: B, bound: Bound) -> Self {
-        Self { body, pieces: Vec::new(), small: BytesMut::new(), bytes: 0, bound }
+    pub(super) fn new(body: B, bound: Bound, layout: Option<Result<Box<Layout>, Error>>) -> Self {
+        Self { body, pieces: Vec::new(), small: BytesMut::new(), bytes: 0, bound, layout }
     }
 }
 
@@ -45,7 +54,7 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    type Output = Result<Segments, Missing>;
+    type Output = Result<Collected, Missing>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -60,13 +69,17 @@ where
                     if !this.small.is_empty() {
                         this.pieces.push(this.small.split().freeze());
                     }
-                    return Poll::Ready(Ok(Segments::new(std::mem::take(this.pieces))));
+                    let segments = Segments::new(std::mem::take(this.pieces));
+                    return Poll::Ready(Ok(Collected { segments, layout: this.layout.take() }));
                 }
             };
             if piece.len() > this.bound.max_bytes - *this.bytes {
                 return Poll::Ready(Err(Missing::Refused(this.bound.exceeded())));
             }
             *this.bytes += piece.len();
+            if let Some(Ok(layout)) = this.layout {
+                layout.push(&piece);
+            }
             match piece.len() {
                 0 => {}
                 1..SMALL if this.pieces.len() >= FREE_PIECES => this.small.extend_from_slice(&piece),
@@ -114,7 +127,8 @@ mod tests {
 
     async fn collected(frames: impl Iterator<Item = Bytes>, max_bytes: usize) -> Result<Segments, Missing> {
         let frames = frames.map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
-        Collect::new(StreamBody::new(futures_util::stream::iter(frames)), Bound::of_body(max_bytes)).await
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        Collect::new(body, Bound::of_body(max_bytes), None).await.map(|collected| collected.segments)
     }
 
     #[tokio::test]

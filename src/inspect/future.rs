@@ -13,12 +13,12 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::base::error::Error;
-use crate::http::body::{CallBody, ResponseBody, Segments};
+use crate::http::body::{CallBody, ResponseBody};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
 
 use super::accept::{Plan, Rules};
-use super::collect::{Collect, Missing};
+use super::collect::{Collect, Collected, Missing};
 
 pin_project! {
     /// The future of [`InspectService`](super::InspectService): collects the body, then calls the inner service.
@@ -67,13 +67,14 @@ where
     S: Service<Request<CallBody>>,
 {
     /// Calls the inner service, unless the body is not what it should be.
-    fn go_on(mut self, body: Result<Segments, Missing>) -> Result<S::Future, Error> {
+    fn go_on(mut self, body: Result<Collected, Missing>) -> Result<S::Future, Error> {
         let Self { rules, plan, head, .. } = &mut self;
-        let segments = body.map_err(|missing| match missing {
+        let collected = body.map_err(|missing| match missing {
             Missing::Refused(error) => refuse(error, head),
             Missing::Left(error) => leave(error, head),
         })?;
-        rules.inspect(*plan, head, &segments).map_err(|error| match said_length(head) > Some(segments.len()) {
+        let came = collected.segments.len();
+        let segments = rules.inspect(*plan, head, collected).map_err(|error| match said_length(head) > Some(came) {
             // The body of an HTTP/2 stream that its caller has cancelled ends as if it were whole.
             true => leave(error, head),
             false => refuse(error, head),

@@ -49,8 +49,9 @@ where
         let (head, body) = request.into_parts();
         match self.rules.plan(&head) {
             Ok(plan) => {
+                let collect = Collect::new(body, plan.bound, plan.layout(&head.headers));
                 let reading = Reading { inner, rules: self.rules.clone(), plan, head };
-                ResponseFuture::reading(reply, Collect::new(body, plan.bound), reading)
+                ResponseFuture::reading(reply, collect, reading)
             }
             Err(error) => ResponseFuture::refused(reply, error, &head),
         }

@@ -3,6 +3,8 @@
 //! A vendor that makes one picture a call is called `n` times, side by side; a vendor that gives a URL where the picture
 //! itself was asked for is followed by a fetch from that URL. What fails where something was made costs only itself: the
 //! answer holds what there is, in the order of the calls, and its `warnings` tell of the rest.
+//!
+//! Where there is one call and no fetch, the answer begins with the first picture and does not wait for its end.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, response};
@@ -17,6 +19,7 @@ use crate::wire::dropped::Dropped;
 use crate::wire::images::{Answer, Form, Made};
 use crate::wire::outline::{Outline, Outliner};
 
+use super::first_picture::{First, Showing};
 use super::traits::{Decoder, Exchange, MadeAs, Output, Target};
 
 /// The longest answer of a vendor to one call: a few large pictures in base64.
@@ -51,6 +54,9 @@ pub(super) struct Plan {
     /// The vendor's own hosts, from which pictures may be fetched.
     pub(super) hosts: &'static [&'static str],
     pub(super) read: fn(&Outline) -> Result<Taken, Error>,
+    /// Whether a picture is one whatever stands behind it, so that the caller may have it while it comes. Not so where the
+    /// vendor says afterwards that it was a draft, or that all of it failed.
+    pub(super) is_final: bool,
 }
 
 impl Plan {
@@ -69,6 +75,7 @@ impl Plan {
             step: if beside.is_empty() { Step::Making(Outliner::default()) } else { Step::Beside },
             beside,
             next: None,
+            first: First::of(self.is_final),
             made: Vec::new(),
             used: Usage::NONE,
             whole: None,
@@ -93,6 +100,7 @@ struct Gallery {
     beside: Vec<Request<CallBody>>,
     step: Step,
     next: Option<Request<CallBody>>,
+    first: First,
     /// Of all calls, once they have ended.
     made: Vec<Made>,
     used: Usage,
@@ -140,7 +148,11 @@ impl Picture {
 impl Gallery {
     fn take(&mut self, at: usize, answer: &Outline) -> Result<(), Error> {
         let taken = (self.read)(answer)?;
-        self.whole = (self.calls.len() == 1 && taken.is_answer && taken.missing.is_empty()).then(|| answer.clone());
+        if self.first.is_out && !taken.made.first().is_some_and(Made::was_handed_on) {
+            return Err(Error::provider(Code::ProviderError, "The vendor took its picture back. Try again."));
+        }
+        self.whole = (self.calls.len() == 1 && !self.first.is_out && taken.is_answer && taken.missing.is_empty())
+            .then(|| answer.clone());
         self.used = self.used.plus(&taken.usage);
         self.warnings.extend(taken.missing);
         self.calls[at] = Came::Pictures(taken.made);
@@ -180,7 +192,8 @@ impl Gallery {
     /// Goes on to the next fetch, or to the end.
     fn settle(&mut self, out: &mut Output) {
         out.deliver(self.usage());
-        if self.form == Some(Form::Base64) {
+        // With bytes out there is no further step.
+        if self.form == Some(Form::Base64) && !self.first.is_out {
             let from = if let Step::Fetching(at, _) = self.step { at + 1 } else { 0 };
             for at in from..self.made.len() {
                 match self.fetch(at) {
@@ -219,7 +232,8 @@ impl Gallery {
                     warnings: &self.warnings,
                     usage: self.used,
                 };
-                answer.write().into_iter().for_each(|frame| out.write(frame));
+                let frames = if self.first.is_out { answer.write_behind_first() } else { answer.write() };
+                frames.into_iter().for_each(|frame| out.write(frame));
             }
         }
         out.report(self.usage());
@@ -242,10 +256,15 @@ impl Decoder for Gallery {
         Ok(answer_headers(HeaderValue::from_static("application/json")))
     }
 
-    fn push(&mut self, piece: Bytes, _: &mut Output) -> Result<(), Error> {
+    fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
         let fits = match &mut self.step {
             Step::Making(answer) => {
-                answer.push(&piece);
+                let (form, read) = (self.form, self.read);
+                let mut showing = Showing { first: &mut self.first, form, read, out, past: 0 };
+                answer.push_to(&piece, &mut showing);
+                if self.first.is_whole {
+                    out.deliver(Usage { images: 1, ..Usage::NONE });
+                }
                 answer.len() <= MAX_ANSWER
             }
             Step::Fetching(_, picture) => picture.push(&piece),
@@ -261,6 +280,10 @@ impl Decoder for Gallery {
         match &mut self.step {
             Step::Making(answer) => {
                 let answer = std::mem::take(answer).done();
+                if self.first.is_out && !answer.is_whole() {
+                    // The caller is told that it broke off.
+                    return Ok(());
+                }
                 self.take(0, &answer)?;
                 self.gather()?;
             }

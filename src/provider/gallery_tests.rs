@@ -54,6 +54,7 @@ fn exchange(calls: u64, form: Option<Form>, price: Price) -> Exchange {
         dropped: Vec::new().into(),
         hosts: &["*.cdn.test"],
         read,
+        is_final: true,
     };
     plan.into_exchange(&target(price))
 }
@@ -263,4 +264,84 @@ fn an_answer_larger_than_a_picture_is_refused() {
     let piece = Bytes::from(vec![0; 1 << 20]);
     let failed = (0..64).position(|_| decoder.push(piece.clone(), &mut out).is_err());
     assert_eq!(failed, Some(32));
+}
+
+/// A picture in base64 that is long enough to be kept apart.
+fn long_picture() -> String {
+    format!("iVBORw0KGgo{}", "AbC/".repeat(2_000))
+}
+
+/// All that `document` comes to in pieces of `size` bytes, how it ended, and the output.
+fn shown(document: &str, size: usize) -> (Vec<u8>, Result<(), Error>, Output) {
+    let (mut decoder, mut out) = (exchange(1, Some(Form::Url), Price::Unpriced).decoder, Output::default());
+    let document = Bytes::copy_from_slice(document.as_bytes());
+    let mut pieces = (0..document.len()).step_by(size).map(|at| document.slice(at..document.len().min(at + size)));
+    let pushed = pieces.try_for_each(|piece| decoder.push(piece, &mut out));
+    let ended = pushed.and_then(|()| decoder.finish(&mut out));
+    let mut bytes = Vec::new();
+    while let Some(frame) = out.next_frame() {
+        bytes.extend_from_slice(&frame);
+    }
+    (bytes, ended, out)
+}
+
+#[test]
+fn a_picture_goes_on_while_it_comes_in_the_vendors_own_bytes() {
+    let (mut decoder, mut out) = (exchange(1, Some(Form::Url), Price::Unpriced).decoder, Output::default());
+    let picture = long_picture();
+    let begun = Bytes::from(format!("{{\"b\":\"{picture}"));
+    decoder.push(begun.clone(), &mut out).unwrap();
+    let frames: Vec<_> = std::iter::from_fn(|| out.next_frame()).collect();
+    let last = frames.last().unwrap();
+    assert!(begun.as_ptr_range().contains(&last.as_ptr()) && begun.as_ptr_range().end == last.as_ptr_range().end);
+    assert!(frames.concat().ends_with(format!("{{\"url\":\"data:image/png;base64,{picture}").as_bytes()));
+    assert_eq!((out.delivered(), out.is_complete()), (Usage::NONE, false));
+    decoder.push(Bytes::from_static(b"\""), &mut out).unwrap();
+    assert_eq!(out.delivered().images, 1, "it has come whole");
+    decoder.push(Bytes::from_static(b"}"), &mut out).unwrap();
+    decoder.finish(&mut out).unwrap();
+    assert_eq!((out.usage().unwrap().images, out.is_complete()), (1, true));
+}
+
+#[test]
+fn the_cut_of_a_picture_that_goes_on_does_not_matter() {
+    let (picture, note) = (long_picture(), "a [\\\" note} ".repeat(200));
+    let document = format!("{{\"note\":[[\"{note}\", {{}}],\"}}\"], \"b\" : \"{picture}\", \"c\": [\"{note}\"] }} ");
+    for size in [1, 2, 3, 7, 1_000, 1_024, 1_025, 1_026, 5_000, document.len()] {
+        let (bytes, ended, out) = shown(&document, size);
+        ended.unwrap();
+        let url = format!("data:image/png;base64,{picture}");
+        assert_eq!(json_of(Ok(bytes)), json!({"data": [{"url": url}]}), "{size}");
+        assert!(out.is_complete());
+    }
+}
+
+#[test]
+fn a_picture_that_breaks_off_is_told_wherever_it_does() {
+    let document = format!("{{\"b\":\"{}\",\"c\":[1]}}", long_picture());
+    let closed = document.rfind("\",\"c").unwrap() + 1;
+    for cut in (0..document.len()).filter(|cut| *cut < 20 || (1_000..1_100).contains(cut) || *cut > closed - 20) {
+        let (bytes, ended, out) = shown(&document[..cut], 100);
+        assert!(!out.is_complete(), "{cut}");
+        assert_eq!(ended.is_err(), bytes.is_empty(), "{cut}: a status while there is one to give");
+        assert_eq!(out.delivered().images, u64::from(cut >= closed), "{cut}: what came whole is billed");
+    }
+}
+
+#[test]
+fn a_picture_of_a_type_that_its_bytes_do_not_tell_waits_for_the_vendors_word() {
+    let unknown = "AbC/".repeat(2_000);
+    let (bytes, ended, _) = shown(&format!("{{\"b\":\"{unknown}\"}}"), 1_000);
+    ended.unwrap();
+    assert_eq!(json_of(Ok(bytes))["data"][0]["url"], format!("data:image/png;base64,{unknown}"));
+    let mut decoder = exchange(1, Some(Form::Url), Price::Unpriced).decoder;
+    let mut out = Output::default();
+    decoder.push(Bytes::from(format!("{{\"b\":\"{unknown}")), &mut out).unwrap();
+    assert!(!out.has_frames());
+}
+
+#[test]
+fn a_picture_that_was_none_after_all_is_no_whole_answer() {
+    let (_, ended, out) = shown(&format!("{{\"b\":\"{}\",\"u\":\"https://a.cdn.test/p\"}}", long_picture()), 1_000);
+    assert_eq!((ended.unwrap_err().code(), out.is_complete()), (Code::ProviderError, false));
 }

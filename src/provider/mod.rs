@@ -8,6 +8,7 @@ pub mod ark;
 pub mod base_url;
 pub mod codec;
 pub mod echo;
+mod first_picture;
 mod gallery;
 pub mod gemini;
 pub mod kind;

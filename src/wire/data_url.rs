@@ -7,6 +7,21 @@ pub(crate) struct DataUrl<'a> {
     pub(crate) base64: &'a str,
 }
 
+/// Each prefix is the base64 of the format's opening bytes.
+const KNOWN: [(&str, &str); 5] = [
+    ("iVBORw0KGg", "image/png"),
+    ("/9j/", "image/jpeg"),
+    ("R0lGOD", "image/gif"),
+    ("UklGR", "image/webp"),
+    ("JVBERi", "application/pdf"),
+];
+
+/// The type of the picture whose base64 begins so, where its first bytes tell.
+pub(crate) fn picture_type(base64: &[u8]) -> Option<&'static str> {
+    let found = KNOWN.iter().find(|(prefix, _)| base64.starts_with(prefix.as_bytes()));
+    found.map(|(_, kind)| *kind).filter(|kind| kind.starts_with("image/"))
+}
+
 impl<'a> DataUrl<'a> {
     /// Reads `url`; the error says what is wrong with it.
     pub(crate) fn parse(url: &'a str) -> Result<Self, &'static str> {
@@ -32,14 +47,6 @@ impl<'a> DataUrl<'a> {
 
     /// The media type that the first bytes speak of, where they are known: callers often declare a wrong one.
     pub(crate) fn sniffed(&self) -> &str {
-        // Each prefix is the base64 of the format's opening bytes.
-        const KNOWN: [(&str, &str); 5] = [
-            ("iVBORw0KGg", "image/png"),
-            ("/9j/", "image/jpeg"),
-            ("R0lGOD", "image/gif"),
-            ("UklGR", "image/webp"),
-            ("JVBERi", "application/pdf"),
-        ];
         let found = KNOWN.iter().find(|(prefix, kind)| {
             let riff = *kind == "image/webp";
             self.base64.starts_with(prefix) && (!riff || self.media_type.starts_with("image/"))

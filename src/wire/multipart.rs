@@ -4,20 +4,18 @@
 //! content lies. Text fields that the gateway must know are read into [`Facts`], under their bare names (`image[]` is
 //! `image`). A field that stands twice is refused, as one reader would take the first and another the last.
 
+mod layout;
+
 use bytes::Bytes;
-use memchr::memchr;
-use memchr::memmem::Finder;
 
 use crate::base::error::{Code, Error};
 
-use super::audio_duration;
-use super::cursor::Cursor;
-use super::facts::{Facts, Located, Multipart, Part, wrong};
+use super::audio_duration::{self, Walk};
+use super::facts::{Facts, Located, Part, wrong};
 use super::json::whole;
-use super::params;
 
-const MAX_PARTS: usize = 64;
-const MAX_HEAD: usize = 8 * 1024;
+pub(crate) use layout::Layout;
+
 /// The longest value of a text field that is read.
 const MAX_FIELD: usize = 8 * 1024;
 
@@ -27,7 +25,14 @@ const MAX_FIELD: usize = 8 * 1024;
 /// `invalid_parameter`: there is no boundary, the body does not keep to it, it has more than 64 parts, or a field does
 /// not say what it must.
 pub fn read(pieces: &[Bytes], content_type: &str) -> Result<Facts, Error> {
-    let layout = layout(pieces, boundary(content_type)?)?;
+    let mut layout = Layout::new(content_type)?;
+    pieces.iter().for_each(|piece| layout.push(piece));
+    facts(pieces, layout)
+}
+
+/// The facts of a body whose layout was read while it came.
+pub(crate) fn facts(pieces: &[Bytes], layout: Layout) -> Result<Facts, Error> {
+    let layout = layout.done()?;
     let mut facts = Facts { body_bytes: pieces.iter().map(|p| p.len() as u64).sum(), ..Facts::default() };
     let mut seen: Vec<&str> = Vec::new();
     for part in &layout.parts {
@@ -63,9 +68,11 @@ impl Part {
 }
 
 impl Facts {
-    /// Reads how long the uploaded recording is.
-    pub(crate) fn read_recording(&mut self, pieces: &[Bytes]) {
-        self.recording = self.recorded().and_then(|part| audio_duration::of_file(pieces, part.content.clone()));
+    /// Reads how long the uploaded recording is. `walk`: over the first file in a field `file`.
+    pub(crate) fn read_recording(&mut self, pieces: &[Bytes], walk: Option<Walk>) {
+        let recorded = self.recorded().zip(walk);
+        self.recording =
+            recorded.and_then(|(part, walk)| audio_duration::of_walked(pieces, part.content.clone(), walk));
     }
 
     /// Refuses an upload that has not one recording.
@@ -122,121 +129,6 @@ impl Facts {
     }
 }
 
-/// The boundary that a `content-type` names.
-fn boundary(content_type: &str) -> Result<String, Error> {
-    let known = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
-    params::parse(content_type)
-        .and_then(|(_, params)| params.into_iter().find(|(name, _)| name == "boundary"))
-        .map(|(_, boundary)| boundary)
-        .filter(|b| (1..=70).contains(&b.len()) && b.bytes().all(known))
-        .ok_or_else(|| {
-            let message = "The content-type names no usable boundary: send `multipart/form-data; boundary=…` as form libraries do.";
-            Error::new(Code::InvalidParameter, message)
-        })
-}
-
-fn layout(pieces: &[Bytes], boundary: String) -> Result<Multipart, Error> {
-    let delimiter = format!("\r\n--{boundary}");
-    let delimiter = Finder::new(delimiter.as_bytes());
-    let mut cursor = Cursor::new(pieces);
-    // The first delimiter may stand at the very start, without the line break that belongs to all others.
-    let mut line = 0;
-    if !cursor.eat(&delimiter.needle()[2..]) {
-        line = find(&mut cursor, &delimiter)? + 2;
-    }
-    let mut parts = Vec::new();
-    while !cursor.eat(b"--") {
-        if parts.len() == MAX_PARTS {
-            return Err(malformed("it has more than 64 parts"));
-        }
-        cursor.skip_while(|byte| matches!(byte, b' ' | b'\t'));
-        if !cursor.eat(b"\r\n") {
-            return Err(malformed("a boundary is not alone on its line"));
-        }
-        let mut part = head(&mut cursor)?;
-        let start = cursor.offset();
-        let end = find(&mut cursor, &delimiter)?;
-        part.content = start..end;
-        part.whole = line..end + 2;
-        line = end + 2;
-        parts.push(part);
-    }
-    Ok(Multipart { boundary, parts })
-}
-
-/// Goes past the next delimiter, which begins with its only carriage return; says where it begins.
-fn find(cursor: &mut Cursor<'_>, delimiter: &Finder<'_>) -> Result<usize, Error> {
-    let needle = delimiter.needle();
-    loop {
-        let rest = cursor.rest();
-        if rest.is_empty() {
-            return Err(malformed("it ended before its closing boundary"));
-        }
-        if let Some(at) = delimiter.find(rest) {
-            cursor.advance(at);
-            let start = cursor.offset();
-            cursor.advance(needle.len());
-            return Ok(start);
-        }
-        // It may begin where this piece ends.
-        cursor.advance(rest.len().saturating_sub(needle.len() - 1));
-        let tail = cursor.rest();
-        let Some(at) = memchr(b'\r', tail) else {
-            cursor.advance(tail.len());
-            continue;
-        };
-        cursor.advance(at);
-        let start = cursor.offset();
-        if cursor.eat(needle) {
-            return Ok(start);
-        }
-        cursor.advance(1);
-    }
-}
-
-/// Reads a part's header lines, and the empty one behind them.
-fn head(cursor: &mut Cursor<'_>) -> Result<Part, Error> {
-    let mut lines = Vec::new();
-    while !(lines == b"\r\n" || lines.ends_with(b"\r\n\r\n")) {
-        if lines.len() == MAX_HEAD {
-            return Err(malformed("the headers of a part are longer than 8192 bytes"));
-        }
-        lines.push(cursor.next().ok_or_else(|| malformed("it ended within the headers of a part"))?);
-    }
-    let lines = std::str::from_utf8(&lines).map_err(|_| malformed("the headers of a part are not UTF-8"))?;
-    let mut part = Part::default();
-    let mut named = false;
-    for line in lines.split("\r\n").filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').ok_or_else(|| malformed("a part has a header without a colon"))?;
-        if name.trim().eq_ignore_ascii_case("content-disposition") {
-            if named {
-                return Err(malformed("a part has two content-dispositions"));
-            }
-            named = true;
-            disposition(&mut part, value)?;
-        } else if name.trim().eq_ignore_ascii_case("content-type") {
-            part.content_type = Some(value.trim().to_owned());
-        }
-    }
-    if named { Ok(part) } else { Err(malformed("a part has no name")) }
-}
-
-fn disposition(part: &mut Part, value: &str) -> Result<(), Error> {
-    let (word, params) = params::parse(value).ok_or_else(|| malformed("a part has a malformed content-disposition"))?;
-    let mut name = None;
-    for (key, value) in params {
-        match key.as_str() {
-            "name" => name = Some(value),
-            "filename" | "filename*" => part.filename = Some(value),
-            // Which of the two names counts, readers do not agree on.
-            "name*" => return Err(malformed("a part has a name in an encoding of its own")),
-            _ => {}
-        }
-    }
-    part.name = name.filter(|_| word == "form-data").ok_or_else(|| malformed("a part has no name"))?;
-    Ok(())
-}
-
 /// The content of a short text field.
 fn text(pieces: &[Bytes], part: &Part) -> Option<String> {
     if part.content.len() > MAX_FIELD {
@@ -250,8 +142,4 @@ fn text(pieces: &[Bytes], part: &Part) -> Option<String> {
         offset += piece.len();
     }
     String::from_utf8(bytes).ok()
-}
-
-fn malformed(what: &str) -> Error {
-    Error::new(Code::InvalidParameter, format!("The multipart body is malformed: {what}."))
 }

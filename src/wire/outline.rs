@@ -5,6 +5,7 @@ use std::mem;
 
 use bytes::Bytes;
 use memchr::{memchr, memchr2};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::pieces::Pieces;
@@ -23,8 +24,40 @@ pub(crate) struct Outliner {
     string: Option<usize>,
     escaped: bool,
     /// The string at hand, once it is long.
-    open: Option<Pieces>,
+    open: Option<Open>,
     len: usize,
+}
+
+#[derive(Debug)]
+enum Open {
+    Kept(Pieces),
+    HandedOn,
+}
+
+/// To whom a long text may be handed on while it comes.
+pub(crate) trait Taker {
+    /// A long text begins so, with its opening quote. `before` is the document up to here, closed; there it is a text that
+    /// was [handed on](Text::was_handed_on). Whoever says `true` is given this beginning and all that comes, and nothing is kept.
+    fn takes(&mut self, before: impl FnOnce() -> Outline, beginning: &[u8]) -> bool;
+
+    /// More of the text that was taken.
+    fn more(&mut self, piece: Bytes);
+
+    /// Its closing quote was the last of what was given.
+    fn closed(&mut self);
+}
+
+/// Takes nothing: all is kept.
+struct Nobody;
+
+impl Taker for Nobody {
+    fn takes(&mut self, _: impl FnOnce() -> Outline, _: &[u8]) -> bool {
+        false
+    }
+
+    fn more(&mut self, _: Bytes) {}
+
+    fn closed(&mut self) {}
 }
 
 /// A document that has been read to its end.
@@ -35,7 +68,7 @@ pub(crate) struct Outline {
     long: Vec<(usize, Text)>,
 }
 
-/// A JSON string as it came, quotes and escapes included, in pieces that are shared.
+/// A JSON string as it came, quotes and escapes included, in pieces that are shared; none if it was handed on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text(Vec<Bytes>);
 
@@ -45,8 +78,13 @@ impl Outliner {
         self.len
     }
 
-    /// The next piece.
+    /// The next piece. All of it is kept.
     pub(crate) fn push(&mut self, piece: &Bytes) {
+        self.push_to(piece, &mut Nobody);
+    }
+
+    /// The next piece. A long text may go to `taker` as it comes.
+    pub(crate) fn push_to(&mut self, piece: &Bytes, taker: &mut impl Taker) {
         self.len += piece.len();
         let mut at = 0;
         while at < piece.len() {
@@ -59,10 +97,10 @@ impl Outliner {
                 continue;
             };
             let end = self.in_string(bytes);
-            self.take(begun, piece.slice(at..at + end.at));
+            self.take(begun, piece.slice(at..at + end.at), taker);
             at += end.at;
             if end.closes {
-                self.close(begun);
+                self.close(begun, taker);
             }
         }
     }
@@ -82,26 +120,55 @@ impl Outliner {
     }
 
     /// More of the string at hand.
-    fn take(&mut self, begun: usize, more: Bytes) {
-        if let Some(open) = &mut self.open {
-            return open.push(more);
+    fn take(&mut self, begun: usize, more: Bytes, taker: &mut impl Taker) {
+        match &mut self.open {
+            Some(Open::Kept(kept)) => return kept.push(more),
+            Some(Open::HandedOn) => return taker.more(more),
+            None if self.rest.len() - begun + more.len() <= LONG => return self.rest.extend_from_slice(&more),
+            None => {}
         }
-        if self.rest.len() - begun + more.len() <= LONG {
-            return self.rest.extend_from_slice(&more);
-        }
-        let mut open = Pieces::default();
-        open.push(Bytes::copy_from_slice(&self.rest[begun..]));
+        // Enough to tell what it is, wherever it was cut.
+        let have = self.rest.len() - begun;
+        self.rest.extend_from_slice(&more[..LONG - have]);
+        let takes = taker.takes(|| self.closed_before(begun), &self.rest[begun..]);
+        self.rest.truncate(begun + have);
+        let beginning = Bytes::copy_from_slice(&self.rest[begun..]);
         self.rest.truncate(begun);
-        open.push(more);
-        self.open = Some(open);
+        self.open = Some(if takes {
+            taker.more(beginning);
+            taker.more(more);
+            Open::HandedOn
+        } else {
+            let mut kept = Pieces::default();
+            kept.push(beginning);
+            kept.push(more);
+            Open::Kept(kept)
+        });
     }
 
-    fn close(&mut self, begun: usize) {
+    fn close(&mut self, begun: usize, taker: &mut impl Taker) {
         self.string = None;
-        if let Some(open) = self.open.take() {
-            self.long.push((begun, Text(open.done())));
-            self.rest.extend_from_slice(PLACEHOLDER);
-        }
+        let text = match self.open.take() {
+            Some(Open::Kept(kept)) => Text(kept.done()),
+            Some(Open::HandedOn) => {
+                taker.closed();
+                Text::default()
+            }
+            None => return,
+        };
+        self.long.push((begun, text));
+        self.rest.extend_from_slice(PLACEHOLDER);
+    }
+
+    /// The document up to the text that begins at `begun`, as though that were its end.
+    fn closed_before(&self, begun: usize) -> Outline {
+        let mut rest = self.rest[..begun].to_vec();
+        let closing = closing(&rest);
+        rest.extend_from_slice(PLACEHOLDER);
+        rest.extend(closing.into_iter().rev());
+        let mut long = self.long.clone();
+        long.push((begun, Text::default()));
+        Outline { rest: rest.into(), long }
     }
 
     /// The document. What broke off within a text is left as it is: it cannot be parsed.
@@ -115,10 +182,39 @@ struct End {
     closes: bool,
 }
 
+/// What closes the brackets that are open at the end of `json`, the outermost first.
+fn closing(json: &[u8]) -> Vec<u8> {
+    let (mut open, mut at) = (Vec::new(), 0);
+    while let Some(byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'{' => open.push(b'}'),
+            b'[' => open.push(b']'),
+            b'}' | b']' => drop(open.pop()),
+            b'"' => {
+                while let Some(found) = json.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+                    let escapes = json[at + found] == b'\\';
+                    at += found + 1 + usize::from(escapes);
+                    if !escapes {
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    open
+}
+
 impl Outline {
     /// What is left to parse.
     pub(crate) fn rest(&self) -> &Bytes {
         &self.rest
+    }
+
+    /// Whether it is a document, and not the beginning of one.
+    pub(crate) fn is_whole(&self) -> bool {
+        serde_json::from_slice::<IgnoredAny>(&self.rest).is_ok()
     }
 
     /// The string that stands at `raw`, a value of the [rest](Self::rest); `None` where it is no string, or empty.
@@ -152,6 +248,11 @@ impl Text {
     /// Its pieces, quotes included.
     pub(crate) fn pieces(&self) -> &[Bytes] {
         &self.0
+    }
+
+    /// Whether its bytes went on as they came, and are not here.
+    pub(crate) fn was_handed_on(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// What it says.

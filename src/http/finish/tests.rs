@@ -212,6 +212,23 @@ fn an_empty_body_is_not_over_before_its_commit() {
 }
 
 #[test]
+fn what_is_complete_before_its_head_goes_fires_at_once_and_the_head_waits_for_the_commit() {
+    let gate = Gate::default();
+    let spy = Spy { complete_after: Some(0), gate: Some(gate.clone()), ..Spy::default() };
+    let mut body = guarded(Response::new(script([data("whole"), trailers("0")])), &spy);
+    assert_eq!(spy.ends(), [Ended::Whole]);
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(body.as_mut().get_mut().poll_committed(cx).is_pending());
+    *gate.0.lock().unwrap() = true;
+    assert!(body.as_mut().get_mut().poll_committed(cx).is_ready());
+    assert!(is_data(&poll(&mut body), "whole"));
+    assert!(!body.is_end_stream());
+    assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
+    drop(body);
+    assert_eq!(spy.ends(), [Ended::Whole]);
+}
+
+#[test]
 fn what_follows_completion_still_flows() {
     let gate = Gate::default();
     let spy = Spy { complete_after: Some(1), gate: Some(gate.clone()), ..Spy::default() };

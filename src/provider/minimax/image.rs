@@ -117,6 +117,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         dropped: request.dropped(ignored),
         hosts: HOSTS,
         read,
+        is_final: false,
     };
     Ok(plan.into_exchange(target))
 }

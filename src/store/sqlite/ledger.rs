@@ -33,6 +33,7 @@ impl UsageSink for SqliteStore {
 
 impl UsageStore for SqliteStore {
     fn records(&self, filter: RecordFilter, page: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
+        self.0.writer.show_running();
         self.0.readers.run(move |connection| {
             let mut condition = Condition::of(&filter);
             if let Some(cursor) = page.after.as_deref().map(Cursor::parse).transpose()? {
@@ -50,6 +51,7 @@ impl UsageStore for SqliteStore {
     }
 
     fn usage(&self, filter: RecordFilter, by: Vec<GroupBy>) -> StoreFuture<StoreResult<Vec<UsageRow>>> {
+        self.0.writer.show_running();
         self.0.readers.run(move |connection| usage(connection, &filter, &by))
     }
 

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! With [`durable`](SqliteOptions::durable) (the default) a request's hold is on disk before its vendor is called, and
-//! its record before the last byte of the answer leaves. After a crash, rows that were opened and never finished are
+//! its record before the last byte of the answer leaves. After a crash, requests that were opened and never finished are
 //! posted at their hold when the file is opened again: nothing that a vendor may have billed is lost. The rows of video
 //! jobs stay open: their jobs go on and complete them.
 //!
@@ -24,6 +24,7 @@ mod jobs;
 mod keys;
 mod ledger;
 mod open;
+mod openings;
 mod outbox;
 mod promise;
 mod readers;

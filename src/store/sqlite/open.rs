@@ -9,13 +9,14 @@ use rusqlite::{Connection, OpenFlags};
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 
 use super::columns::RECOVER;
-use super::{failed, jobs, outbox};
+use super::{failed, jobs, openings, outbox};
 
 /// "kncy": tells a file of ours from any other program's.
 const APPLICATION_ID: i32 = 0x6b6e_6379;
 
 /// Each brings the file from one version to the next; the version is the number of those that have run.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 
 /// What the writer may keep of the file in memory.
 const CACHE_KIB: i64 = 32 * 1024;
@@ -86,6 +87,7 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<u
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(told)?;
     transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(told)?;
+    openings::recover(&transaction).map_err(told)?;
     let recovered = transaction.execute(RECOVER, []).map_err(told)?;
     transaction.execute_batch(&[jobs::RECOVER, outbox::RECOVER].join(";")).map_err(told)?;
     transaction.commit().map_err(told)?;

@@ -12,16 +12,16 @@ use crate::base::store_future::StoreFuture;
 use crate::domain::record::UsageRecord;
 use crate::store::error::{StoreError, StoreResult};
 
-use super::columns::write_record;
 use super::failed;
-use super::promise::{Promise, promise};
+use super::openings::Openings;
+use super::promise::{Promise, keep_all, promise};
 
 /// Where so many jobs wait, no row is taken but of what a vendor may have billed.
 const BOUND: usize = 100_000;
 const RETRY: Duration = Duration::from_millis(250);
 /// A transaction with so many jobs was one of a busy time: the next waits for more to share its commit.
 const BUSY: u64 = 4;
-const LINGER: Duration = Duration::from_micros(500);
+const LINGER: Duration = Duration::from_micros(700);
 
 /// Tells whoever waits for a job how its transaction went.
 type Done = Box<dyn FnOnce(StoreResult<()>) + Send>;
@@ -31,6 +31,8 @@ enum Job {
     /// A row of the ledger, opened or finished. Kept and tried again when it cannot be written.
     Record(Box<UsageRecord>, Option<Promise<()>>),
     Work(Work),
+    /// Whatever runs gets its row in the ledger.
+    Show,
 }
 
 #[derive(Default)]
@@ -42,6 +44,8 @@ struct Queue {
     /// Rows that could not be written and wait for another try.
     retained: usize,
     closed: bool,
+    /// Whether the writer waits to be woken.
+    asleep: bool,
 }
 
 struct Shared {
@@ -105,6 +109,11 @@ impl Writer {
         self.handle.0.lock().retained > 0
     }
 
+    /// Lets whoever reads from now on find what runs in the ledger.
+    pub(super) fn show_running(&self) {
+        self.handle.push(Job::Show);
+    }
+
     /// Runs `work` in a savepoint of the next transaction; its result is out when that has been committed.
     pub(super) fn run<T, W>(&self, work: W) -> StoreFuture<StoreResult<T>>
     where
@@ -125,8 +134,11 @@ impl Handle {
         let mut queue = self.0.lock();
         queue.jobs.push(job);
         queue.queued += 1;
+        let asleep = std::mem::take(&mut queue.asleep);
         drop(queue);
-        self.0.wake.notify_one();
+        if asleep {
+            self.0.wake.notify_one();
+        }
     }
 
     fn waiting(&self) -> usize {
@@ -177,6 +189,7 @@ fn in_savepoint<T>(transaction: &Transaction<'_>, work: impl FnOnce(&Connection)
 /// The writer's life: take all that waits, write it in one transaction, tell everyone.
 fn run(mut connection: Connection, shared: &Shared) {
     let mut retained: Vec<Job> = Vec::new();
+    let mut openings = Openings::default();
     let mut is_busy = false;
     loop {
         let (jobs, closed) = take(shared, !retained.is_empty(), is_busy);
@@ -184,7 +197,7 @@ fn run(mut connection: Connection, shared: &Shared) {
         is_busy = new >= BUSY;
         let was_failing = !retained.is_empty();
         retained.extend(jobs);
-        let written = write(&mut connection, std::mem::take(&mut retained), &mut retained);
+        let written = write(&mut connection, &mut openings, std::mem::take(&mut retained), &mut retained);
         if let Err(error) = &written
             && !was_failing
         {
@@ -212,7 +225,10 @@ fn take(shared: &Shared, retained: bool, is_busy: bool) -> (Vec<Job>, bool) {
         let retry = shared.wake.wait_timeout_while(queue, RETRY, |queue| !queue.closed);
         queue = retry.unwrap_or_else(PoisonError::into_inner).0;
     } else {
-        let jobs = shared.wake.wait_while(queue, |queue| queue.jobs.is_empty() && !queue.closed);
+        let jobs = shared.wake.wait_while(queue, |queue| {
+            queue.asleep = queue.jobs.is_empty() && !queue.closed;
+            queue.asleep
+        });
         queue = jobs.unwrap_or_else(PoisonError::into_inner);
         if is_busy && !queue.closed {
             // Nobody is woken for the jobs that come meanwhile.
@@ -225,31 +241,38 @@ fn take(shared: &Shared, retained: bool, is_busy: bool) -> (Vec<Job>, bool) {
 }
 
 /// One transaction. The rows that must be tried again are put into `retained`.
-fn write(connection: &mut Connection, jobs: Vec<Job>, retained: &mut Vec<Job>) -> StoreResult<()> {
+fn write(
+    connection: &mut Connection,
+    openings: &mut Openings,
+    jobs: Vec<Job>,
+    retained: &mut Vec<Job>,
+) -> StoreResult<()> {
     let mut waiting: Vec<Done> = Vec::new();
     let mut records = Vec::with_capacity(jobs.len());
     let outcome = (|| {
         let transaction = connection.transaction()?;
+        let mut shown = false;
         for job in jobs {
             match job {
                 Job::Work(work) => waiting.push(work(&transaction)),
                 Job::Record(record, promise) => records.push((record, promise)),
+                Job::Show => shown = true,
             }
         }
-        for (record, _) in &records {
-            write_record(&transaction, record)?;
-        }
-        transaction.commit()
+        let change = openings.write(&transaction, records.iter().map(|(record, _)| &**record), shown)?;
+        transaction.commit()?;
+        openings.committed(change);
+        Ok(())
     })()
-    .map_err(|e| failed(&e));
+    .map_err(|e: rusqlite::Error| failed(&e));
     waiting.into_iter().for_each(|done| done(outcome.clone()));
+    let mut promises = Vec::with_capacity(records.len());
     for (record, promise) in records {
-        if let Some(promise) = promise {
-            promise.keep(outcome.clone());
-        }
+        promises.extend(promise);
         if outcome.is_err() {
             retained.push(Job::Record(record, None));
         }
     }
+    keep_all(promises, &outcome);
     outcome
 }

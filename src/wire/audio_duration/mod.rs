@@ -14,6 +14,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use reader::Reader;
 
+pub(crate) use mp3::Walk;
+
 /// The length of a recording in whole seconds, rounded up, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AudioLength {
@@ -78,11 +80,22 @@ impl Format {
 ///
 /// The work is bounded by the file's length, and for all formats but MP3 by a few hundred steps.
 pub fn of_file(pieces: &[Bytes], content: Range<usize>) -> Option<AudioLength> {
+    let (mut walk, mut file) = (Walk::default(), Reader::new(pieces, content.clone()));
+    while !file.rest().is_empty() {
+        let rest = file.rest();
+        walk.push(rest);
+        let _ = file.skip(rest.len() as u64);
+    }
+    of_walked(pieces, content, walk)
+}
+
+/// The same for a file over all of which `walk` went while it came.
+pub(crate) fn of_walked(pieces: &[Bytes], content: Range<usize>, walk: Walk) -> Option<AudioLength> {
     let file = Reader::new(pieces, content);
     let format = Format::of(&file)?;
     let told = match format {
         Format::Wav => containers::wav(&file),
-        Format::Mp3 => mp3::seconds(&file),
+        Format::Mp3 => walk.seconds(),
         Format::Flac => containers::flac(&file),
         Format::Ogg => containers::ogg(&file),
         Format::Mp4 => containers::mp4(&file),

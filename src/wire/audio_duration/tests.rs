@@ -134,7 +134,47 @@ fn what_is_plainly_no_audio_has_no_length() {
     assert_eq!(length(&[0; 1_000]), Some(AtMost(2)), "what is not known may still be audio");
 }
 
+/// A walk over a whole file at once, without a guess.
+fn plainly_walked(file: &[u8]) -> Option<u64> {
+    let mut at = match file {
+        [b'I', b'D', b'3', _, _, flags, a, b, c, d, ..] => {
+            let size = [a, b, c, d].iter().fold(0, |size, byte| size << 7 | usize::from(**byte & 0x7f));
+            10 + size + if flags & 0x10 == 0 { 0 } else { 10 }
+        }
+        _ => 0,
+    };
+    let (mut ticks, mut is_first) = (0, true);
+    while let Some(head) = file.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        let Some(frame) = mp3::frame(head) else {
+            at += 1;
+            continue;
+        };
+        let notes = at + frame.notes_at as usize;
+        let is_silent = is_first && matches!(file.get(notes..notes + 4), Some(b"Xing" | b"Info"));
+        ticks += if is_silent { 0 } else { frame.ticks };
+        (at, is_first) = (at + frame.bytes as usize, false);
+    }
+    (ticks > 0).then(|| ticks.div_ceil(14_112_000))
+}
+
 proptest! {
+    #[test]
+    fn a_walk_comes_to_the_same_however_the_file_is_cut(
+        parts in prop::collection::vec(0usize..7, 0..12), tail in 0usize..500, size in 1usize..600,
+    ) {
+        let mut notes = mp3_frames(1);
+        notes[36..40].copy_from_slice(b"Info");
+        let tag = [&b"ID3\x04\0\x10\0\0\x01\x7f"[..], &[0xff; 265]].concat();
+        let slow = [&b"\xff\xf3\x14\xc0"[..], &[0; 20]].concat();
+        let kinds = [mp3_frames(1), mp3_frames(3), slow, notes, b"\xff\xff\xfbjunk".to_vec(), tag, b"\xff\xfa\x90".to_vec()];
+        let mut file: Vec<u8> = parts.iter().flat_map(|kind| kinds[*kind].clone()).collect();
+        file.truncate(file.len().saturating_sub(tail));
+        let mut walk = Walk::default();
+        file.chunks(size).for_each(|piece| walk.push(piece));
+        let is_mp3 = file.starts_with(b"ID3") || mp3::is_frame(&file);
+        prop_assert_eq!(walk.seconds(), plainly_walked(&file).filter(|_| is_mp3));
+    }
+
     #[test]
     fn no_bytes_do_harm(which in 0usize..6, places in proptest::collection::vec((0usize..2_000, any::<u8>()), 0..20), cut in 0usize..2_000) {
         let webm = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff\x15\x49\xa9\x66\x8e\x2a\xd7\xb1\x83\x0f\x42\x40\x44\x89\x84\0\0\0\0";

@@ -16,6 +16,13 @@ pub(crate) enum Made {
     Base64 { media_type: String, text: Text },
 }
 
+impl Made {
+    /// Whether it is a picture whose bytes went on while they came.
+    pub(crate) fn was_handed_on(&self) -> bool {
+        matches!(self, Self::Base64 { text, .. } if text.was_handed_on())
+    }
+}
+
 /// An answer to be written.
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
@@ -32,46 +39,49 @@ pub(crate) struct Answer<'a> {
 impl Answer<'_> {
     /// The answer in pieces, of which the pictures' are the vendor's own bytes.
     pub(crate) fn write(&self) -> Vec<Bytes> {
+        self.write_from(begin(), 0)
+    }
+
+    /// What follows where the text of the first picture is already out, behind what [`begin_with`] wrote.
+    pub(crate) fn write_behind_first(&self) -> Vec<Bytes> {
+        self.write_from(b"}".to_vec(), 1)
+    }
+
+    fn write_from(&self, mut open: Vec<u8>, first: usize) -> Vec<Bytes> {
         let mut frames = Vec::with_capacity(2 * self.made.len() + 1);
-        let mut open = format!("{{\"created\":{},", unix_now()).into_bytes();
-        if let Some(size) = &self.size {
-            open.extend_from_slice(b"\"size\":");
-            write_string(&mut open, size);
-            open.push(b',');
-        }
-        if !self.warnings.is_empty() {
-            write_warnings(&mut open, self.warnings);
-            open.push(b',');
-        }
-        open.extend_from_slice(b"\"data\":[");
-        for (at, made) in self.made.iter().enumerate() {
+        for (at, made) in self.made.iter().enumerate().skip(first) {
             if at > 0 {
                 open.push(b',');
             }
-            let is_data_url = matches!((made, self.form), (Made::Base64 { .. }, Some(Form::Url)));
-            let (head, text) = match made {
-                Made::Url(url) => ("{\"url\":".to_owned(), url),
-                Made::Base64 { media_type, text } if is_data_url => {
-                    (format!("{{\"url\":\"data:{media_type};base64,"), text)
-                }
-                Made::Base64 { text, .. } => ("{\"b64_json\":".to_owned(), text),
-            };
-            open.extend_from_slice(head.as_bytes());
+            let past_quote = head(&mut open, made, self.form);
             frames.push(std::mem::take(&mut open).into());
+            let (Made::Url(text) | Made::Base64 { text, .. }) = made;
             let mut pieces = text.pieces().iter().cloned();
-            // The opening quote stands before the `data:` already.
-            frames.extend(pieces.next().map(|first| first.slice(usize::from(is_data_url)..)));
+            frames.extend(pieces.next().map(|first| first.slice(past_quote..)));
             frames.extend(pieces);
             open.push(b'}');
         }
         open.push(b']');
-        if self.usage.input_tokens + self.usage.output_tokens > 0 {
-            open.extend_from_slice(b",\"usage\":");
-            open.extend_from_slice(self.tokens().to_string().as_bytes());
-        }
+        self.write_members(&mut open);
         open.push(b'}');
         frames.push(open.into());
         frames
+    }
+
+    /// All that stands behind the pictures.
+    fn write_members(&self, out: &mut Vec<u8>) {
+        if let Some(size) = &self.size {
+            out.extend_from_slice(b",\"size\":");
+            write_string(out, size);
+        }
+        if !self.warnings.is_empty() {
+            out.push(b',');
+            write_warnings(out, self.warnings);
+        }
+        if self.usage.input_tokens + self.usage.output_tokens > 0 {
+            out.extend_from_slice(b",\"usage\":");
+            out.extend_from_slice(self.tokens().to_string().as_bytes());
+        }
     }
 
     fn tokens(&self) -> serde_json::Value {
@@ -85,6 +95,31 @@ impl Answer<'_> {
             "output_tokens_details": parts(output_tokens, image_output_tokens),
         })
     }
+}
+
+/// The beginning of an answer whose first picture's text comes next, and how much of that text is to be left out.
+pub(crate) fn begin_with(first: &Made, form: Option<Form>) -> (Vec<u8>, usize) {
+    let mut open = begin();
+    let past_quote = head(&mut open, first, form);
+    (open, past_quote)
+}
+
+fn begin() -> Vec<u8> {
+    format!("{{\"created\":{},\"data\":[", unix_now()).into_bytes()
+}
+
+/// Appends what stands before a picture's text. Says how much of the text is to be left out: the quote, where it stands
+/// before a `data:` already.
+fn head(out: &mut Vec<u8>, made: &Made, form: Option<Form>) -> usize {
+    match (made, form) {
+        (Made::Url(_), _) => out.extend_from_slice(b"{\"url\":"),
+        (Made::Base64 { media_type, .. }, Some(Form::Url)) => {
+            out.extend_from_slice(format!("{{\"url\":\"data:{media_type};base64,").as_bytes());
+            return 1;
+        }
+        (Made::Base64 { .. }, _) => out.extend_from_slice(b"{\"b64_json\":"),
+    }
+    0
 }
 
 /// Appends the member `warnings`.

@@ -8,6 +8,6 @@ mod answer;
 mod request;
 mod size;
 
-pub(crate) use answer::{Answer, Made, write_warnings};
+pub(crate) use answer::{Answer, Made, begin_with, write_warnings};
 pub(crate) use request::{Form, ImageRequest, Picture, SOFT, left_out};
 pub(crate) use size::{Size, nearest};

@@ -128,7 +128,16 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>, upstream: &
         },
     };
     let dropped = request.dropped(ignored);
-    Ok(Encoded { method: "generateContent", body: request.written(&body)?, calls: request.n, warnings, dropped, read })
+    Ok(Encoded {
+        method: "generateContent",
+        body: request.written(&body)?,
+        calls: request.n,
+        warnings,
+        dropped,
+        read,
+        // The later ones think, and say behind a picture that it was but a thought.
+        is_final: upstream.starts_with("gemini-2."),
+    })
 }
 
 impl<'a> Part<'a> {

@@ -89,7 +89,7 @@ pub(super) fn encode(endpoint: Endpoint, request: &ImageRequest<'_>) -> Result<E
         },
     };
     let dropped = request.dropped(ignored);
-    Ok(Encoded { method: "predict", body: request.written(&body)?, calls: 1, warnings, dropped, read })
+    Ok(Encoded { method: "predict", body: request.written(&body)?, calls: 1, warnings, dropped, read, is_final: true })
 }
 
 #[derive(Deserialize)]

@@ -31,6 +31,7 @@ struct Encoded {
     warnings: Vec<String>,
     dropped: Dropped,
     read: fn(&Outline) -> Result<Taken, Error>,
+    is_final: bool,
 }
 
 /// Translates the call; the upstream id tells which way the model goes.
@@ -58,6 +59,7 @@ pub(super) fn encode(call: &Call, target: &Target) -> Result<Exchange, Error> {
         dropped: encoded.dropped,
         hosts: HOSTS,
         read: encoded.read,
+        is_final: encoded.is_final,
     };
     Ok(plan.into_exchange(target))
 }

@@ -251,3 +251,22 @@ fn recorded_pictures_come_out_as_they_were() {
         }
     }
 }
+
+#[test]
+fn a_picture_goes_on_while_it_comes_unless_the_model_thinks_in_pictures() {
+    let (draft, picture) = ("ZHJhZnQ/".repeat(500), "cGljdHVy".repeat(500));
+    for (upstream, goes_on) in [("gemini-2.5-flash-image", true), ("gemini-3-pro-image", false)] {
+        let exchange = make(upstream, &json!({"model": "google-image", "prompt": "a"})).unwrap();
+        let (mut decoder, mut out) = (exchange.decoder, Output::default());
+        let begun = format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"inlineData":{{"mimeType":"image/png","data":"{picture}"#
+        );
+        decoder.push(begun.into(), &mut out).unwrap();
+        assert_eq!(out.has_frames(), goes_on, "{upstream}");
+    }
+    let part = |data, more| format!(r#"{{"inlineData":{{"mimeType":"image/png","data":"{data}"}}{more}}}"#);
+    let parts = [part(&draft, ",\"thought\":true"), part(&picture, "")].join(",");
+    let exchange = make("gemini-3-pro-image", &json!({"model": "google-image", "prompt": "a"})).unwrap();
+    let (value, _) = answer(exchange, format!(r#"{{"candidates":[{{"content":{{"parts":[{parts}]}}}}]}}"#).as_bytes());
+    assert_eq!(value.unwrap()["data"], json!([{"b64_json": picture}]));
+}

@@ -62,6 +62,7 @@ pub(super) fn encode(dialect: Dialect, call: &Call, target: &Target) -> Result<E
             dropped: changes.dropped.into(),
             hosts: &[],
             read,
+            is_final: true,
         };
         return Ok(plan.into_exchange(target));
     }

@@ -32,8 +32,11 @@ fn wav() -> Vec<u8> {
 
 fn upload_with(endpoint: Endpoint, fields: &[(&str, &str)], recording: Option<AudioLength>) -> Call {
     let pieces: Vec<Bytes> = form(fields, &wav()).chunks(1_000).map(Bytes::copy_from_slice).collect();
-    let mut facts = multipart::read(&pieces, &format!("multipart/form-data; boundary=\"{BOUNDARY}\"")).unwrap();
-    facts.read_recording(&pieces);
+    let mut layout = multipart::Layout::new(&format!("multipart/form-data; boundary=\"{BOUNDARY}\"")).unwrap();
+    pieces.iter().for_each(|piece| layout.push(piece));
+    let walk = layout.take_walk();
+    let mut facts = multipart::facts(&pieces, layout).unwrap();
+    facts.read_recording(&pieces, walk);
     assert_eq!(facts.recording, Some(AudioLength::Told(3)));
     facts.recording = recording.or(facts.recording);
     Call::new(endpoint, facts, Segments::new(pieces), None)
