@@ -7,7 +7,7 @@ use kancy::{Code, Error};
 use proptest::prelude::*;
 use serde_json::Value;
 
-fn read(body: &str) -> Facts {
+fn read(body: &str) -> Box<Facts> {
     peek(&[Bytes::copy_from_slice(body.as_bytes())]).unwrap()
 }
 

@@ -25,13 +25,19 @@ pub struct Call {
 
 struct Found {
     endpoint: Endpoint,
-    facts: Facts,
+    facts: Box<Facts>,
     segments: Segments,
     terms: Option<Arc<ModelTerms>>,
 }
 
 impl Call {
-    pub(crate) fn new(endpoint: Endpoint, facts: Facts, segments: Segments, terms: Option<Arc<ModelTerms>>) -> Self {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        facts: impl Into<Box<Facts>>,
+        segments: Segments,
+        terms: Option<Arc<ModelTerms>>,
+    ) -> Self {
+        let facts = facts.into();
         Self { found: Arc::new(Found { endpoint, facts, segments, terms }), output_bound: None }
     }
 

@@ -109,7 +109,7 @@ impl Rules {
                 if endpoint.takes_recording() {
                     facts.read_recording(segments.pieces(), walk);
                 }
-                facts
+                Box::new(facts)
             }
         };
         let terms = match (&self.catalog, &facts.model) {

@@ -126,9 +126,9 @@ impl<C: VendorClient> RouteFuture<C> {
         Self { trip: None, step: Step::Making(Box::new(making)) }
     }
 
-    pub(super) fn new(trip: Trip<C>) -> Self {
+    pub(super) fn new(trip: Box<Trip<C>>) -> Self {
         let step = Step::Journal(trip.meter.open());
-        Self { trip: Some(Box::new(trip)), step }
+        Self { trip: Some(trip), step }
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer<C::Body>, Error>> {

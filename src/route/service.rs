@@ -130,7 +130,7 @@ impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
         }
         match self.encode(extensions.get::<Call>(), &meter) {
             Err(error) => RouteFuture::refused(reply, meter, error),
-            Ok((target, exchange)) => RouteFuture::new(Trip {
+            Ok((target, exchange)) => RouteFuture::new(Box::new(Trip {
                 reply,
                 target,
                 pump: Box::new(Pump::new(exchange.decoder, meter.clone(), Arc::clone(&self.way))),
@@ -140,7 +140,7 @@ impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
                 headers: HeaderMap::new(),
                 dropped: exchange.dropped,
                 way: Arc::clone(&self.way),
-            }),
+            })),
         }
     }
 }

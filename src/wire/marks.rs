@@ -5,7 +5,7 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
 const BLOCK: usize = 64;
 /// So many blocks are read at a time: enough to be worth the step into wide code, few enough to lie on the stack.
-const WINDOW: usize = 32;
+const WINDOW: usize = 16;
 
 /// The marks of a body that lies in pieces, found a window at a time and in order.
 #[derive(Debug)]

@@ -69,10 +69,15 @@ impl Billing {
 
     /// What a `usage` object comes to; `None` where it is none.
     pub(super) fn told(&self, said: &Lenient<Reported>) -> Option<Usage> {
-        match usage::read(said) {
+        self.reported(said.object()?)
+    }
+
+    /// The same of one that was read.
+    pub(super) fn reported(&self, said: &Reported) -> Option<Usage> {
+        match usage::reported(said) {
             Some(tokens) if self.counts_tokens => Some(self.asked.plus(&tokens)),
             Some(_) => Some(self.asked),
-            None => self.seconds(&said.object()?.seconds),
+            None => self.seconds(&said.seconds),
         }
     }
 

@@ -6,7 +6,6 @@ use serde_json::Value;
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::provider::traits::{MadeAs, Output};
-use crate::wire::lenient::Lenient;
 use crate::wire::members::{Event, Members};
 use crate::wire::vendor_error::is_truthy;
 
@@ -251,9 +250,9 @@ impl Plain {
     }
 
     /// Takes a piece for all of the answer, as its end has told.
-    fn read_whole(&mut self, piece: Bytes, said: Reported, out: &mut Output) {
+    fn read_whole(&mut self, piece: Bytes, said: &Reported, out: &mut Output) {
         self.by_end = ByEnd::Told;
-        if let Some(used) = self.billing.told(&Lenient::Object(said)) {
+        if let Some(used) = self.billing.reported(said) {
             out.report(used);
         }
         self.pass(piece, out);
@@ -277,8 +276,9 @@ impl Form for Plain {
     fn push(&mut self, piece: Bytes, out: &mut Output) -> Result<(), Error> {
         match std::mem::replace(&mut self.by_end, ByEnd::Never) {
             ByEnd::First if piece.len() <= HELD => {
-                if let Some(said) = tail::usage(&piece) {
-                    self.read_whole(piece, said, out);
+                let mut said = Reported::default();
+                if tail::usage(&piece, &mut said) {
+                    self.read_whole(piece, &said, out);
                     return Ok(());
                 }
             }

@@ -19,16 +19,20 @@ static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\
 /// What an answer that is an error is told by.
 static FAULTS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| ["\"error\"", "\"base_resp\""].map(Finder::new));
 
-/// The `usage` member of a whole body, where it is plain to see, and plain that the body is no error.
-pub(super) fn usage(body: &[u8]) -> Option<Reported> {
+/// Reads the `usage` member of a whole body into `said`: whether it is plain to see, and plain that the body is no error.
+pub(super) fn usage(body: &[u8], said: &mut Reported) -> bool {
+    find(body).and_then(|value| quick::read_first(value, said)).is_some_and(closes_one) && left_open(body) == Some(0)
+}
+
+/// The value of the first `usage`, of a body that is no error.
+fn find(body: &[u8]) -> Option<&[u8]> {
     if body.trim_ascii_start().first() != Some(&b'{') || FAULTS.iter().any(|fault| fault.find(body).is_some()) {
         return None;
     }
     // Its first byte is the opening brace.
     let at = USAGE.find_iter(body).find(|at| body[at - 1] != b'\\')?;
     let value = body[at + "\"usage\"".len()..].trim_ascii_start().strip_prefix(b":")?;
-    let (said, rest) = quick::read_first(value.trim_ascii_start())?;
-    (closes_one(rest) && left_open(body) == Some(0)).then_some(said)
+    Some(value.trim_ascii_start())
 }
 
 /// Whether `rest` closes one bracket more than it opens, with its last byte.
@@ -61,7 +65,11 @@ mod tests {
     use crate::wire::lenient::Lenient;
 
     fn input(body: &str) -> Option<u64> {
-        super::super::usage::read(&Lenient::Object(usage(body.as_bytes())?)).map(|used| used.input_tokens)
+        let mut said = Reported::default();
+        usage(body.as_bytes(), &mut said)
+            .then(|| super::super::usage::reported(&said))
+            .flatten()
+            .map(|used| used.input_tokens)
     }
 
     #[test]
@@ -162,7 +170,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_plain_is_what_a_parser_reads(body in answer()) {
-            let Some(said) = usage(body.as_bytes()) else { return Ok(()) };
+            let mut said = Reported::default();
+            if !usage(body.as_bytes(), &mut said) {
+                return Ok(());
+            }
             let Ok(Value::Object(members)) = serde_json::from_str(&body) else { return Ok(()) };
             // Of twins a parser takes the last.
             if body.matches("usage\"").count() + body.matches("us\\u0061ge").count() > 1 {

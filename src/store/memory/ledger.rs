@@ -129,7 +129,7 @@ impl State {
     /// Takes a record in. One that has ended stays as it is: a replay changes nothing.
     fn put(&mut self, record: UsageRecord, keep: usize) {
         if record.outcome.is_none() {
-            return self.open(record);
+            return self.open(&record);
         }
         if self.known.contains(&record.id) || self.is_late(&record, keep) && self.late.contains(&record.id) {
             return;
@@ -157,15 +157,15 @@ impl State {
         self.order.len() >= keep && self.order.keys().next().is_none_or(|(oldest, _)| record.time <= *oldest)
     }
 
-    fn open(&mut self, record: UsageRecord) {
+    fn open(&mut self, record: &UsageRecord) {
         if self.known.contains(&record.id) {
             return;
         }
         let place = match self.running.get(&record.id) {
             Some((place, _)) => *place,
-            None => self.place(&record),
+            None => self.place(record),
         };
-        self.running.insert(record.id.clone(), (place, Box::new(record)));
+        self.running.insert(record.id.clone(), (place, Box::new(record.clone())));
     }
 
     fn place(&mut self, record: &UsageRecord) -> Place {
@@ -271,7 +271,12 @@ fn parse(cursor: &str) -> StoreResult<Place> {
 
 impl UsageSink for MemoryLedger {
     fn open(&self, record: &UsageRecord) -> StoreFuture<StoreResult<()>> {
-        self.record(record.clone())
+        let mut state = self.state();
+        match record.outcome {
+            None => state.open(record),
+            Some(_) => state.put(record.clone(), self.keep),
+        }
+        StoreFuture::ready(Ok(()))
     }
 
     fn record(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {

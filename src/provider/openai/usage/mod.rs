@@ -65,7 +65,10 @@ fn first(places: &[&Count]) -> u64 {
 /// What a `usage` value says. `None` where it is no object, where a count is no count (negative, a text), or where all are
 /// zero: some servers send those before they know.
 pub(super) fn read(value: &Lenient<Reported>) -> Option<Usage> {
-    let said = value.object()?;
+    reported(value.object()?)
+}
+
+pub(super) fn reported(said: &Reported) -> Option<Usage> {
     let counts = [&said.prompt_tokens, &said.input_tokens, &said.completion_tokens, &said.output_tokens];
     if counts.into_iter().any(Lenient::is_no_number) {
         return None;

@@ -10,16 +10,16 @@ use super::{Count, InputDetails, OutputDetails, Reported};
 
 /// What `bytes` say, where they have the usual form.
 pub(super) fn read(bytes: &[u8]) -> Option<Reported> {
-    let (said, rest) = read_first(bytes)?;
+    let mut said = Reported::default();
+    let rest = read_first(bytes, &mut said)?;
     rest.trim_ascii_start().is_empty().then_some(said)
 }
 
-/// What the object at the beginning of `bytes` says, where it has the usual form, and what follows it.
-pub(in super::super) fn read_first(bytes: &[u8]) -> Option<(Reported, &[u8])> {
+/// Reads the object at the beginning of `bytes` into `said`, where it has the usual form, and gives what follows it.
+pub(in super::super) fn read_first<'a>(bytes: &'a [u8], said: &mut Reported) -> Option<&'a [u8]> {
     let mut reader = Reader { rest: bytes };
-    let mut said = Reported::default();
-    reader.object(&mut said)?;
-    Some((said, reader.rest))
+    reader.object(said)?;
+    Some(reader.rest)
 }
 
 /// An object with known members.
