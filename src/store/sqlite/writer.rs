@@ -21,7 +21,7 @@ const BOUND: usize = 100_000;
 const RETRY: Duration = Duration::from_millis(250);
 /// A transaction with so many jobs was one of a busy time: the next waits for more to share its commit.
 const BUSY: u64 = 4;
-const LINGER: Duration = Duration::from_micros(700);
+const LINGER: Duration = Duration::from_micros(400);
 
 /// Tells whoever waits for a job how its transaction went.
 type Done = Box<dyn FnOnce(StoreResult<()>) + Send>;
