@@ -90,8 +90,9 @@ impl Caller {
         Self { inner: Arc::clone(&self.inner), request_id: Some(request_id) }
     }
 
-    /// The id of the request that it came with.
-    pub(crate) fn request_id(&self) -> Option<&RequestId> {
+    /// The id of the request that it came with: the `x-request-id` of the answer. `None` for a caller that no request
+    /// brought, as in a job.
+    pub fn request_id(&self) -> Option<&RequestId> {
         self.request_id.as_ref()
     }
 
