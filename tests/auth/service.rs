@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use kancy::{AuthLayer, AuthService, KancyAuth, KeyAdmin, KeyStore, MemoryKeys};
+use kancy::{AuthLayer, AuthService, Caller, KancyAuth, KeyAdmin, KeyStore, MemoryKeys};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_test::mock::spawn_layer;
@@ -47,6 +47,29 @@ async fn a_request_dropped_while_it_waits_never_reaches_the_service_behind() {
     drop(response);
     setup.keys.gate.add_permits(1);
     assert_pending!(task::spawn(handle.next_request()).poll());
+}
+
+#[tokio::test]
+async fn a_handler_finds_the_id_that_the_answer_tells() {
+    let setup = Setup::new();
+    let key = setup.key("acme").await;
+    let told = service_fn(async |request: Request<()>| {
+        let id = request.extensions().get::<Caller>().and_then(Caller::request_id).map(ToString::to_string);
+        Ok::<_, Infallible>(Response::new(id.unwrap_or_default()))
+    });
+    let ask = |offered: Option<&str>| {
+        let mut request = Request::builder().header("authorization", bearer(&key));
+        if let Some(id) = offered {
+            request = request.header("x-request-id", id);
+        }
+        setup.layer.layer(told).oneshot(request.body(()).unwrap())
+    };
+    for offered in [None, Some("trace-1")] {
+        let answer = ask(offered).await.unwrap();
+        let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        assert!(offered.map_or(id.starts_with("req_"), |offered| id == offered), "{id}");
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), id);
+    }
 }
 
 #[derive(Clone)]
