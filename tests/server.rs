@@ -9,6 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 #[path = "../examples/gateway/accept.rs"]
 mod accept;
+#[path = "../examples/gateway/ahead.rs"]
+mod ahead;
 #[path = "../examples/gateway/deadline.rs"]
 mod deadline;
 #[path = "../examples/gateway/greeting.rs"]

@@ -6,6 +6,7 @@
 //! ```
 
 mod accept;
+mod ahead;
 mod args;
 mod deadline;
 mod demo;

@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tower::ServiceExt;
 
 use crate::accept::accept;
+use crate::ahead::InTurn;
 use crate::deadline::Deadline;
 use crate::greeting::Greeting;
 use crate::linger::Linger;
@@ -76,7 +77,7 @@ pub async fn serve(
         workers.spawn(async move {
             // A connection that cannot be moved here is one that is gone.
             let Ok(stream) = stream.into_std().and_then(TcpStream::from_std) else { return };
-            let stream = Enveloped::new(Greeting::new(Linger::new(stream), HEADERS));
+            let stream = InTurn::new(Enveloped::new(Greeting::new(Linger::new(stream), HEADERS)));
             server.http1().timer(HeadTimer::default()).header_read_timeout(HEADERS);
             let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
             // One that fails is its caller's affair; its request is on record.
