@@ -104,11 +104,11 @@ async fn run(args: Args) -> Result<(), String> {
     let listener = TcpListener::bind(&args.listen).await.map_err(|e| format!("{}: {e}", args.listen))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let signals = Signals::new().map_err(|e| e.to_string())?;
+    let workers = Workers::start().map_err(|e| format!("no thread to serve on: {e}"))?;
     println!("listening on http://{address}");
     if let Some(key) = demo_key {
         demo::welcome(address, &key);
     }
-    let workers = Workers::start().map_err(|e| format!("no thread to serve on: {e}"))?;
     server::serve(listener, gateway, workers, signals, closing, config.gateway.shutdown_grace).await;
     // A database that is gone must not keep the process.
     let _ = tokio::time::timeout(FLUSH, stores.flush()).await;
