@@ -131,7 +131,8 @@ impl State {
         if record.outcome.is_none() {
             return self.open(&record);
         }
-        if self.known.contains(&record.id) || self.is_late(&record, keep) && self.late.contains(&record.id) {
+        let is_twin = !self.late.is_empty() && self.is_late(&record, keep) && self.late.contains(&record.id);
+        if is_twin || !self.known.insert(record.id.clone()) {
             return;
         }
         let place = match self.running.remove(&record.id) {
@@ -139,7 +140,6 @@ impl State {
             None => self.place(&record),
         };
         let line = self.rollup.add(&record);
-        self.known.insert(record.id.clone());
         self.order.insert(place, self.ended.insert(Kept::new(record, line)));
         while self.order.len() > keep {
             let Some((of, oldest)) = self.order.pop_first() else { return };
