@@ -101,13 +101,13 @@ impl Config {
         let book = Arc::new(LimitBook::default());
         load(&book, &self.limits, &*stores.limits).await?;
         #[cfg(feature = "postgres")]
-        if let Some(shared) = &stores.shared {
+        if let Some(shared) = &stores.behind.shared {
             tokio::spawn(follow(Arc::downgrade(&book), self.limits.clone(), Arc::clone(shared)));
         }
         let registry = self.registry().map_err(|e| StoreError::unavailable(e.to_string()))?;
         let keys = FileKeys::<dyn KeyStore>::new(&self.keys, stores.keys);
         let mut auth = AuthLayer::new(keys).cache_for(self.gateway.key_cache).clock(Arc::clone(&clock));
-        if let Some(pepper) = stores.pepper {
+        if let Some(pepper) = stores.behind.pepper {
             auth = auth.pepper(pepper);
         }
         let endpoints = self.endpoints(stores.endpoints, clock.now());

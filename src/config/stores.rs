@@ -49,6 +49,12 @@ pub struct Stores {
     /// Part of the same store as the jobs.
     pub outbox: Arc<dyn Outbox>,
     pub endpoints: Arc<dyn EndpointStore>,
+    pub(super) behind: Behind,
+}
+
+/// What the stores are made of, where more is asked of that than the traits tell.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Behind {
     pub(super) pepper: Option<Pepper>,
     /// What stands behind `key_admin` where that peppers.
     bare_keys: Option<Arc<dyn KeyAdmin>>,
@@ -78,12 +84,7 @@ impl Stores {
             jobs: jobs.clone(),
             outbox: jobs,
             endpoints: Arc::new(MemoryEndpoints::new()),
-            pepper: None,
-            bare_keys: None,
-            #[cfg(feature = "postgres")]
-            shared: None,
-            #[cfg(feature = "redis")]
-            counters: None,
+            behind: Behind::default(),
         }
     }
 }
@@ -107,12 +108,7 @@ impl Stores {
             jobs: store.clone(),
             outbox: store.clone(),
             endpoints: store,
-            pepper: None,
-            bare_keys: None,
-            #[cfg(feature = "postgres")]
-            shared: None,
-            #[cfg(feature = "redis")]
-            counters: None,
+            behind: Behind::default(),
         }
     }
 }
@@ -134,11 +130,7 @@ impl Stores {
             jobs: store.clone(),
             outbox: store.clone(),
             endpoints: store.clone(),
-            pepper: None,
-            bare_keys: None,
-            shared: Some(store),
-            #[cfg(feature = "redis")]
-            counters: None,
+            behind: Behind { shared: Some(store), ..Behind::default() },
         }
     }
 }
@@ -149,7 +141,8 @@ impl Stores {
     pub async fn with_redis(self, url: &str) -> Result<Self, StoreError> {
         let quota = RedisQuota::connect(url, Arc::clone(&self.usage)).await?.alerts(Arc::new(self.alerts.clone()));
         let quota = Arc::new(quota);
-        Ok(Self { quota: Arc::new(Guarded::new(Arc::clone(&quota))), counters: Some(quota), ..self })
+        let behind = Behind { counters: Some(Arc::clone(&quota)), ..self.behind };
+        Ok(Self { quota: Arc::new(Guarded::new(quota)), behind, ..self })
     }
 }
 
@@ -158,20 +151,21 @@ impl Stores {
     /// is put in place before.
     #[must_use]
     pub fn pepper(self, pepper: Pepper) -> Self {
-        let bare_keys = self.bare_keys.unwrap_or(self.key_admin);
+        let bare_keys = self.behind.bare_keys.unwrap_or(self.key_admin);
         let key_admin = Arc::new(PepperedKeys::new(Arc::clone(&bare_keys), pepper.clone()));
-        Self { key_admin, bare_keys: Some(bare_keys), pepper: Some(pepper), ..self }
+        let behind = Behind { bare_keys: Some(bare_keys), pepper: Some(pepper), ..self.behind };
+        Self { key_admin, behind, ..self }
     }
 
     /// Waits until what was recorded and settled is where it is kept. For the host's last moments: SQLite does so by
     /// itself when it is dropped.
     pub async fn flush(&self) {
         #[cfg(feature = "redis")]
-        if let Some(counters) = &self.counters {
+        if let Some(counters) = &self.behind.counters {
             counters.flush().await;
         }
         #[cfg(feature = "postgres")]
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = &self.behind.shared {
             shared.flush().await;
         }
     }
