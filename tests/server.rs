@@ -7,6 +7,10 @@ use kancy::{Closing, Gateway, Registry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+#[macro_use]
+#[path = "../examples/gateway/forward.rs"]
+mod forward;
+
 #[path = "../examples/gateway/accept.rs"]
 mod accept;
 #[path = "../examples/gateway/ahead.rs"]

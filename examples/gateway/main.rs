@@ -5,6 +5,9 @@
 //! cargo run --release --example gateway -- --config kancy.toml
 //! ```
 
+#[macro_use]
+mod forward;
+
 mod accept;
 mod ahead;
 mod args;

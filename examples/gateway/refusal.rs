@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use kancy::base::id::RequestId;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 const MALFORMED: (&str, &str) = ("invalid_parameter", "This is no HTTP request: its head cannot be read.");
 const TOO_LARGE: (&str, &str) = ("request_too_large", "The URL or the headers are too large. Send less of them.");
@@ -69,9 +69,7 @@ impl<S: AsyncWrite + Unpin> Enveloped<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Enveloped<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
+    forward!(stream: poll_read);
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Enveloped<S> {
@@ -95,15 +93,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Enveloped<S> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    forward!(stream: is_write_vectored, poll_flush, poll_shutdown);
 }
