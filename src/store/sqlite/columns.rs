@@ -1,7 +1,8 @@
 //! The ledger's columns: a record into a row, a row into a record.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
-use rusqlite::{Connection, Row, ToSql};
+use rusqlite::Error::ToSqlConversionFailure;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, Row, Statement};
 use serde::de::DeserializeOwned;
 
 use crate::base::clock::Timestamp;
@@ -12,9 +13,11 @@ use crate::domain::modality::Modality;
 use crate::domain::name::Name;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
-use crate::store::units::{UNITS, signed, units, usage};
+use crate::store::units::{UNITS, usage};
 
-/// In the order in which [`write_record`] binds and [`read_record`] reads them.
+use super::line::Line;
+
+/// In the order in which a [`Line`] has and [`read_record`] reads them.
 const COLUMNS: &str = "id, request_id, time, workspace, project, team, environment, key_id, endpoint, modality, model, \
      provider, upstream_model, upstream_request_id, status, code, outcome, streamed, latency_ms, first_byte_ms, \
      input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, images, video_seconds, \
@@ -47,8 +50,8 @@ pub(super) fn read_usage(row: &Row<'_>, from: usize) -> rusqlite::Result<Usage> 
     Ok(usage(units))
 }
 
-/// Writes a record. A row that has ended stays as it is: the first end is the only one.
-pub(super) fn write_record(connection: &Connection, record: &UsageRecord) -> rusqlite::Result<()> {
+/// The statement of [`write_line`]. A row that has ended stays as it is: the first end is the only one.
+pub(super) fn insert(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
     static STATEMENT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         let marks: Vec<_> = (1..=COUNT).map(|n| format!("?{n}")).collect();
         // Who asked, when and for what stays as it was opened, and with it most of the indexes.
@@ -59,39 +62,19 @@ pub(super) fn write_record(connection: &Connection, record: &UsageRecord) -> rus
             updates.join(", ")
         )
     });
-    let home = &record.home;
-    let held = record.held.map(|h| serde_json::to_string(&h).unwrap_or_default());
-    let (time, cost) = (signed(record.time.as_nanos()), signed(record.cost.as_nanos()));
-    let (latency, first_byte) = (record.latency_ms.map(signed), record.first_byte_ms.map(signed));
-    let (team, environment) = (home.team.as_ref().map(Name::as_str), home.environment.as_ref().map(Name::as_str));
-    let (modality, outcome) = (record.modality.map(|m| m.as_str()), record.outcome.map(Outcome::as_str));
-    let units = units(&record.usage);
-    let (id, request_id) = (&*record.id, &*record.request_id);
-    let mut values: Vec<&dyn ToSql> = vec![&id, &request_id, &time];
-    let (workspace, project) = (home.workspace.as_str(), home.project.as_str());
-    values.extend([
-        &workspace as &dyn ToSql,
-        &project,
-        &team,
-        &environment,
-        &record.key_id,
-        &record.endpoint,
-        &modality,
-        &record.model,
-        &record.provider,
-        &record.upstream_model,
-        &record.upstream_request_id,
-        &record.status,
-        &record.code,
-        &outcome,
-        &record.streamed,
-        &latency,
-        &first_byte,
-    ]);
-    values.extend(units.iter().map(|n| n as &dyn ToSql));
-    values.extend([&record.estimated as &dyn ToSql, &cost, &held]);
-    connection.prepare_cached(&STATEMENT)?.execute(values.as_slice())?;
-    Ok(())
+    connection.prepare_cached(&STATEMENT)
+}
+
+/// Gives a record its row.
+pub(super) fn write_line(insert: &mut Statement<'_>, line: Line<'_>) -> rusqlite::Result<()> {
+    let mut values = line.values();
+    for n in 1..COUNT {
+        let value = values.next().ok_or_else(|| ToSqlConversionFailure("a line of the log is cut".into()))?;
+        insert.raw_bind_parameter(n, ToSqlOutput::Borrowed(value))?;
+    }
+    let held = values.held().map(|held| serde_json::to_string(&held).unwrap_or_default());
+    insert.raw_bind_parameter(COUNT, held)?;
+    insert.raw_execute().map(drop)
 }
 
 /// Reads a record and its row's number, in the columns of [`select_records`].

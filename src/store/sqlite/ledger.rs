@@ -15,7 +15,7 @@ use crate::store::units::UNITS;
 
 use super::columns::{read_record, read_usage, select_records};
 use super::tables::bad_cursor;
-use super::writer::failing_now;
+use super::writer::{Look, failing_now};
 use super::{SqliteStore, nanos, query};
 
 impl UsageSink for SqliteStore {
@@ -23,17 +23,17 @@ impl UsageSink for SqliteStore {
         if self.0.durable && self.0.writer.is_failing() {
             return StoreFuture::ready(Err(failing_now()));
         }
-        self.0.writer.record(record.clone(), self.0.durable)
+        self.0.writer.record(record, self.0.durable)
     }
 
     fn record(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {
-        self.0.writer.record(record, self.0.durable)
+        self.0.writer.record(&record, self.0.durable)
     }
 }
 
 impl UsageStore for SqliteStore {
     fn records(&self, filter: RecordFilter, page: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
-        self.0.writer.show_running();
+        self.0.writer.show(Look::Running);
         self.0.readers.run(move |connection| {
             let mut condition = Condition::of(&filter);
             if let Some(cursor) = page.after.as_deref().map(Cursor::parse).transpose()? {
@@ -51,11 +51,12 @@ impl UsageStore for SqliteStore {
     }
 
     fn usage(&self, filter: RecordFilter, by: Vec<GroupBy>) -> StoreFuture<StoreResult<Vec<UsageRow>>> {
-        self.0.writer.show_running();
+        self.0.writer.show(Look::Running);
         self.0.readers.run(move |connection| usage(connection, &filter, &by))
     }
 
     fn posted(&self, wanted: PostedQuery) -> StoreFuture<StoreResult<Vec<(Timestamp, Amounts)>>> {
+        self.0.writer.show(Look::Ended);
         self.0.readers.run(move |connection| posted(connection, &wanted))
     }
 }

@@ -20,9 +20,12 @@
 //! or that is damaged is refused in one line and left as it is.
 
 mod columns;
+mod commit;
 mod jobs;
 mod keys;
 mod ledger;
+mod line;
+mod log;
 mod open;
 mod openings;
 mod outbox;
@@ -40,6 +43,7 @@ use crate::base::clock::Timestamp;
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
 
+use commit::Committer;
 use readers::Readers;
 use writer::Writer;
 
@@ -83,8 +87,8 @@ impl SqliteStore {
         let path = path.as_ref();
         let lock = open::lock(path)?;
         let mut connection = open::connect(path, options.durable)?;
-        let recovered = open::prepare(&mut connection, path)?;
-        let writer = Writer::start(connection)?;
+        let (recovered, log) = open::prepare(&mut connection, path, options.durable)?;
+        let writer = Writer::start(Committer::new(connection, log))?;
         let readers = Readers::start(path, writer.handle())?;
         Ok(Self(Arc::new(Inner {
             writer,

@@ -9,14 +9,19 @@ use rusqlite::{Connection, OpenFlags};
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 
 use super::columns::RECOVER;
+use super::log::{self, Log};
 use super::{failed, jobs, openings, outbox};
 
 /// "kncy": tells a file of ours from any other program's.
 const APPLICATION_ID: i32 = 0x6b6e_6379;
 
 /// Each brings the file from one version to the next; the version is the number of those that have run.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+];
 
 /// What the writer may keep of the file in memory.
 const CACHE_KIB: i64 = 32 * 1024;
@@ -64,8 +69,9 @@ fn configure(connection: &Connection, durable: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-/// Checks whose file it is, migrates it, and posts what was in flight at a crash. Returns how many requests that were.
-pub(super) fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<u64> {
+/// Checks whose file it is, migrates it, and posts what was in flight at a crash. Returns how many requests that were,
+/// and the log, of which nothing is left to do.
+pub(super) fn prepare(connection: &mut Connection, path: &Path, durable: bool) -> StoreResult<(u64, Log)> {
     let told = |e: rusqlite::Error| unusable(path, &e);
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (owner, version) = (number("application_id").map_err(told)?, number("user_version").map_err(told)?);
@@ -87,11 +93,15 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> StoreResult<u
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(told)?;
     transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(told)?;
-    openings::recover(&transaction).map_err(told)?;
+    let owner: i64 = transaction.query_row("SELECT owner FROM log", [], |row| row.get(0)).map_err(told)?;
+    let log = Log::open(path, owner.cast_unsigned(), durable);
+    let mut log = log.map_err(|e| refused(path, &format!("cannot use {}: {e}", log::beside(path).display())))?;
+    openings::recover(&transaction, log.lines()).map_err(told)?;
     let recovered = transaction.execute(RECOVER, []).map_err(told)?;
     transaction.execute_batch(&[jobs::RECOVER, outbox::RECOVER].join(";")).map_err(told)?;
     transaction.commit().map_err(told)?;
-    Ok(recovered as u64)
+    log.restart();
+    Ok((recovered as u64, log))
 }
 
 fn unusable(path: &Path, error: &rusqlite::Error) -> StoreError {

@@ -1,34 +1,24 @@
-//! Requests that run: what one transaction opens shares a row, until all of it has ended.
+//! Requests that run for so long that the log starts again meanwhile: they share rows, each until all of it has ended.
 //!
-//! A row of the ledger stands in five trees, and most requests end a moment after they were opened. So a request gets its
-//! row when it ends; or early, when somebody looks at the ledger, or when it runs for so much longer than others that it
-//! would keep too many rows here from being used again.
+//! A row of the ledger stands in five trees. So a request gets its own when it has ended; or early, when somebody looks at
+//! the ledger, or when it runs for so much longer than others that it would keep too many rows here from being used again.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use rusqlite::Error::ToSqlConversionFailure;
 use rusqlite::{Connection, params};
-use serde::{Deserialize, Serialize};
 
-use crate::base::clock::Timestamp;
-use crate::base::hash::QuickMap;
-use crate::base::money::Money;
+use crate::base::hash::{QuickMap, QuickSet};
 use crate::base::short_id::Id;
-use crate::domain::caller::Home;
-use crate::domain::limit::Amounts;
-use crate::domain::modality::Modality;
-use crate::domain::record::UsageRecord;
-use crate::domain::usage::Usage;
 
-use super::columns::{Json, write_record};
+use super::columns::{insert, write_line};
+use super::line::{Line, lines};
 
 /// The length of a row, in bytes: it fills its page, and is written over in place.
 const LENGTH: usize = 4_000;
 /// So many rows may be in use, and one more for each four requests that run.
 const ROWS: usize = 64;
 
-/// What runs and has no row in the ledger.
+/// What runs, has no row in the ledger and is not in the log.
 #[derive(Default)]
 pub(super) struct Openings {
     /// The row that each stands in.
@@ -50,21 +40,23 @@ impl Openings {
     pub(super) fn write<'a>(
         &self,
         connection: &Connection,
-        records: impl Iterator<Item = &'a UsageRecord>,
+        lines: impl Iterator<Item = Line<'a>>,
         shown: bool,
     ) -> rusqlite::Result<Change> {
-        let (mut opened, mut change) = (Vec::new(), Change::default());
-        for record in records {
-            if record.outcome.is_some() || shown {
-                write_record(connection, record)?;
-                change.ended.push(record.id.clone());
+        let (mut opened, mut ended, mut change) = (Vec::new(), QuickSet::default(), Change::default());
+        let mut insert = insert(connection)?;
+        for line in lines {
+            if line.has_ended() || shown {
+                write_line(&mut insert, line)?;
+                ended.insert(line.id());
             } else {
-                opened.push(record);
+                opened.push(line);
             }
         }
-        if !opened.is_empty() {
-            let over: HashSet<&str> = change.ended.iter().map(|id| &**id).collect();
-            opened.retain(|record| !over.contains(&*record.id));
+        opened.retain(|line| !ended.contains(line.id()));
+        if !self.places.is_empty() {
+            let known = ended.into_iter().filter(|id| self.places.contains_key(*id));
+            change.ended.extend(known.map(Id::from));
         }
         let in_use = self.rows.iter().filter(|running| **running > 0).count();
         let bound = if shown { 0 } else { ROWS + self.places.len() / 4 };
@@ -81,31 +73,23 @@ impl Openings {
     fn keep(
         &self,
         connection: &Connection,
-        records: &[&UsageRecord],
+        lines: &[Line<'_>],
         opened: &mut Vec<(Id, usize)>,
     ) -> rusqlite::Result<()> {
         let free = (0..).filter(|number| self.rows.get(*number).is_none_or(|running| *running == 0));
-        let mut write = connection.prepare_cached("REPLACE INTO openings (number, records) VALUES (?1, ?2)")?;
-        let mut records = records.iter().peekable();
+        let mut write = connection.prepare_cached("REPLACE INTO openings (number, lines) VALUES (?1, ?2)")?;
+        let mut lines = lines.iter().peekable();
         for number in free {
-            if records.peek().is_none() {
+            if lines.peek().is_none() {
                 break;
             }
-            let mut text = String::with_capacity(LENGTH);
-            text.push('[');
-            while let Some(record) = records.peek() {
-                let line = serde_json::to_string(&Line::of(record)).map_err(|e| ToSqlConversionFailure(Box::new(e)))?;
-                let comma = if text.len() > 1 { "," } else { "" };
-                if text.len() > 1 && text.len() + line.len() + 2 > LENGTH {
-                    break;
-                }
-                text.extend([comma, &line]);
-                opened.push((record.id.clone(), number));
-                records.next();
+            let mut row = Vec::with_capacity(LENGTH);
+            while let Some(line) = lines.next_if(|line| row.is_empty() || row.len() + line.bytes().len() <= LENGTH) {
+                row.extend_from_slice(line.bytes());
+                opened.push((line.id().into(), number));
             }
-            text.push(']');
-            text.extend(std::iter::repeat_n(' ', LENGTH.saturating_sub(text.len())));
-            write.execute(params![number as i64, text])?;
+            row.resize(row.len().max(LENGTH), 0);
+            write.execute(params![number as i64, row])?;
         }
         Ok(())
     }
@@ -117,11 +101,12 @@ impl Openings {
         }
         let mut rows: Vec<_> = (0..self.rows.len()).filter(|number| self.rows[*number] > 0).collect();
         rows.sort_by_key(|number| self.rows[*number]);
+        let mut insert = insert(connection)?;
         for number in rows.into_iter().take(count) {
-            for record in read(connection, number as i64)? {
-                if self.places.get(&record.id) == Some(&number) {
-                    write_record(connection, &record)?;
-                    ended.push(record.id);
+            for line in lines(&read(connection, number as i64)?) {
+                if self.places.get(line.id()) == Some(&number) {
+                    write_line(&mut insert, line)?;
+                    ended.push(line.id().into());
                 }
             }
         }
@@ -162,85 +147,22 @@ impl Openings {
     }
 }
 
-/// Gives everything that a process before this one left behind its row in the ledger; what has ended has one.
-pub(super) fn recover(connection: &Connection) -> rusqlite::Result<()> {
+/// Gives everything that a process before this one left behind its row in the ledger, here and in its log.
+pub(super) fn recover<'a>(connection: &Connection, log: impl Iterator<Item = Line<'a>>) -> rusqlite::Result<()> {
     let mut select = connection.prepare("SELECT number FROM openings ORDER BY number")?;
     let numbers: Vec<i64> = select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut insert = insert(connection)?;
     for number in numbers {
-        for record in read(connection, number)? {
-            write_record(connection, &record)?;
+        for line in lines(&read(connection, number)?) {
+            write_line(&mut insert, line)?;
         }
+    }
+    for line in log {
+        write_line(&mut insert, line)?;
     }
     connection.execute("DELETE FROM openings", []).map(drop)
 }
 
-fn read(connection: &Connection, number: i64) -> rusqlite::Result<Vec<UsageRecord>> {
-    let mut select = connection.prepare_cached("SELECT records FROM openings WHERE number = ?1")?;
-    let Json(lines) = select.query_row([number], |row| row.get::<_, Json<Vec<Line>>>(0))?;
-    Ok(lines.into_iter().map(Line::record).collect())
-}
-
-/// A record that runs, as it is kept: an array, for the sake of its length.
-#[derive(Serialize, Deserialize)]
-struct Line(Who, What, Told, Sums);
-
-type Who = (Id, Id, u64, Home, Arc<str>, Arc<str>);
-type What = (Option<Modality>, Option<Arc<str>>, Option<Arc<str>>, Option<Arc<str>>, Option<Arc<str>>);
-type Told = (Option<u16>, Option<Arc<str>>, bool, Option<u64>, Option<u64>);
-type Sums = (Option<Usage>, bool, Money, Option<[u64; 8]>);
-
-impl Line {
-    fn of(record: &UsageRecord) -> Self {
-        let r = record.clone();
-        let usage = Some(r.usage).filter(|usage| *usage != Usage::NONE);
-        Self(
-            (r.id, r.request_id, r.time.as_nanos(), r.home, r.key_id, r.endpoint),
-            (r.modality, r.model, r.provider, r.upstream_model, r.upstream_request_id),
-            (r.status, r.code, r.streamed, r.latency_ms, r.first_byte_ms),
-            (usage, r.estimated, r.cost, r.held.map(numbers)),
-        )
-    }
-
-    fn record(self) -> UsageRecord {
-        let Self(who, what, told, sums) = self;
-        let (id, request_id, time, home, key_id, endpoint) = who;
-        let (modality, model, provider, upstream_model, upstream_request_id) = what;
-        let (status, code, streamed, latency_ms, first_byte_ms) = told;
-        let (usage, estimated, cost, held) = sums;
-        UsageRecord {
-            id,
-            request_id,
-            time: Timestamp::from_nanos(time),
-            home,
-            key_id,
-            endpoint,
-            modality,
-            model,
-            provider,
-            upstream_model,
-            upstream_request_id,
-            status,
-            code,
-            outcome: None,
-            streamed,
-            latency_ms,
-            first_byte_ms,
-            usage: usage.unwrap_or_default(),
-            estimated,
-            cost,
-            held: held.map(amounts),
-        }
-    }
-}
-
-fn numbers(amounts: Amounts) -> [u64; 8] {
-    let Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters } =
-        amounts;
-    [requests, input_tokens, output_tokens, spend.as_nanos(), images, video_seconds, audio_seconds, characters]
-}
-
-fn amounts(numbers: [u64; 8]) -> Amounts {
-    let [requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters] = numbers;
-    let spend = Money::from_nanos(spend);
-    Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters }
+fn read(connection: &Connection, number: i64) -> rusqlite::Result<Vec<u8>> {
+    connection.prepare_cached("SELECT lines FROM openings WHERE number = ?1")?.query_row([number], |row| row.get(0))
 }

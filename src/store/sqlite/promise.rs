@@ -32,8 +32,9 @@ pub(super) fn promise<T: Send + Unpin + 'static>() -> (Promise<T>, StoreFuture<S
 
 /// Keeps many promises with one value. To wake a task from a foreign thread takes a system call, so one of each thread is
 /// woken, and wakes the others from there.
-pub(super) fn keep_all<T: Clone>(promises: Vec<Promise<T>>, value: &StoreResult<T>) {
-    let mut waiting: Vec<(ThreadId, Waker, Promise<T>)> = Vec::with_capacity(promises.len());
+pub(super) fn keep_all<T: Clone>(promises: impl IntoIterator<Item = Promise<T>>, value: &StoreResult<T>) {
+    let promises = promises.into_iter();
+    let mut waiting: Vec<(ThreadId, Waker, Promise<T>)> = Vec::with_capacity(promises.size_hint().0);
     for promise in promises {
         if let Some((thread, waker)) = promise.bring(value.clone()) {
             waiting.push((thread, waker, promise));

@@ -12,33 +12,58 @@ use crate::base::store_future::StoreFuture;
 use crate::domain::record::UsageRecord;
 use crate::store::error::{StoreError, StoreResult};
 
-use super::failed;
-use super::openings::Openings;
-use super::promise::{Promise, keep_all, promise};
+use super::commit::Committer;
+use super::promise::{Promise, promise};
+use super::{failed, line};
 
-/// Where so many jobs wait, no row is taken but of what a vendor may have billed.
+/// Where so many rows wait, none is taken but of what a vendor may have billed.
 const BOUND: usize = 100_000;
 const RETRY: Duration = Duration::from_millis(250);
-/// A transaction with so many jobs was one of a busy time: the next waits for more to share its commit.
-const BUSY: u64 = 4;
+/// A batch with so many jobs was one of a busy time: the next waits for more to share its commit.
+const BUSY: usize = 4;
 const LINGER: Duration = Duration::from_micros(400);
 
 /// Tells whoever waits for a job how its transaction went.
-type Done = Box<dyn FnOnce(StoreResult<()>) + Send>;
-type Work = Box<dyn FnOnce(&Transaction<'_>) -> Done + Send>;
+pub(super) type Done = Box<dyn FnOnce(StoreResult<()>) + Send>;
+pub(super) type Work = Box<dyn FnOnce(&Transaction<'_>) -> Done + Send>;
 
-enum Job {
-    /// A row of the ledger, opened or finished. Kept and tried again when it cannot be written.
-    Record(Box<UsageRecord>, Option<Promise<()>>),
-    Work(Work),
-    /// Whatever runs gets its row in the ledger.
-    Show,
+/// What whoever reads from now on must find in the ledger.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Look {
+    /// Whatever is there.
+    #[default]
+    Any,
+    /// All that has ended.
+    Ended,
+    /// That, and all that runs.
+    Running,
+}
+
+/// What is written together.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Records that were opened or have ended. They are kept, and tried again, when they cannot be written.
+    pub(super) records: usize,
+    pub(super) lines: Vec<u8>,
+    pub(super) promises: Vec<Promise<()>>,
+    pub(super) works: Vec<Work>,
+    pub(super) look: Look,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.records + self.works.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0 && self.look == Look::Any
+    }
 }
 
 #[derive(Default)]
 struct Queue {
-    jobs: Vec<Job>,
-    /// Jobs ever queued, and those of them that have been tried.
+    batch: Batch,
+    /// Times that something was queued, and those of them that have been tried.
     queued: u64,
     tried: u64,
     /// Rows that could not be written and wait for another try.
@@ -71,12 +96,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> StoreResult<Self> {
+    pub(super) fn start(committer: Committer) -> StoreResult<Self> {
         let shared = Arc::new(Shared { queue: Mutex::default(), wake: Condvar::new(), idle: Condvar::new() });
         let own = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("kancy-sqlite-writer".to_owned())
-            .spawn(move || run(connection, &own))
+            .spawn(move || run(committer, &own))
             .map_err(|e| StoreError::unavailable(format!("no thread for the database: {e}")))?;
         Ok(Self { handle: Handle(shared), thread: Some(thread) })
     }
@@ -85,22 +110,25 @@ impl Writer {
         self.handle.clone()
     }
 
-    /// Writes a row of the ledger. Never blocks; `wait` says whether someone waits for the commit.
-    pub(super) fn record(&self, record: UsageRecord, wait: bool) -> StoreFuture<StoreResult<()>> {
-        if !record.may_be_billed() && self.handle.waiting() >= BOUND {
+    /// Writes down a record. Never blocks; `wait` says whether someone waits for the commit.
+    pub(super) fn record(&self, record: &UsageRecord, wait: bool) -> StoreFuture<StoreResult<()>> {
+        let mut queue = self.handle.0.lock();
+        if queue.batch.records + queue.retained >= BOUND && !record.may_be_billed() {
             let why = format!("SQLite: {BOUND} rows wait to be written: no more are taken");
             return StoreFuture::ready(Err(StoreError::unavailable(why)));
         }
-        let failing = wait && self.is_failing();
-        let (kept, future) = if failing {
-            (None, StoreFuture::ready(Err(failing_now())))
-        } else if wait {
-            let (kept, future) = promise();
-            (Some(kept), future)
-        } else {
-            (None, StoreFuture::ready(Ok(())))
+        let (kept, future) = match (wait, queue.retained) {
+            (true, 0) => {
+                let (kept, future) = promise();
+                (Some(kept), future)
+            }
+            (true, _) => (None, StoreFuture::ready(Err(failing_now()))),
+            (false, _) => (None, StoreFuture::ready(Ok(()))),
         };
-        self.handle.push(Job::Record(Box::new(record), kept));
+        line::push(record, &mut queue.batch.lines);
+        queue.batch.records += 1;
+        queue.batch.promises.extend(kept);
+        self.handle.queued(queue);
         future
     }
 
@@ -109,9 +137,11 @@ impl Writer {
         self.handle.0.lock().retained > 0
     }
 
-    /// Lets whoever reads from now on find what runs in the ledger.
-    pub(super) fn show_running(&self) {
-        self.handle.push(Job::Show);
+    /// Lets whoever reads from now on find it in the ledger.
+    pub(super) fn show(&self, look: Look) {
+        let mut queue = self.handle.0.lock();
+        queue.batch.look = queue.batch.look.max(look);
+        self.handle.queued(queue);
     }
 
     /// Runs `work` in a savepoint of the next transaction; its result is out when that has been committed.
@@ -121,29 +151,25 @@ impl Writer {
         W: FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     {
         let (kept, future) = promise();
-        self.handle.push(Job::Work(Box::new(move |transaction| {
+        let mut queue = self.handle.0.lock();
+        queue.batch.works.push(Box::new(move |transaction| {
             let result = in_savepoint(transaction, work);
             Box::new(move |committed| kept.keep(committed.and(result)))
-        })));
+        }));
+        self.handle.queued(queue);
         future
     }
 }
 
 impl Handle {
-    fn push(&self, job: Job) {
-        let mut queue = self.0.lock();
-        queue.jobs.push(job);
+    /// Something was put into the queue.
+    fn queued(&self, mut queue: MutexGuard<'_, Queue>) {
         queue.queued += 1;
         let asleep = std::mem::take(&mut queue.asleep);
         drop(queue);
         if asleep {
             self.0.wake.notify_one();
         }
-    }
-
-    fn waiting(&self) -> usize {
-        let queue = self.0.lock();
-        queue.jobs.len() + queue.retained
     }
 
     /// Blocks until all that was queued before is written (or has failed).
@@ -186,50 +212,49 @@ fn in_savepoint<T>(transaction: &Transaction<'_>, work: impl FnOnce(&Connection)
     result
 }
 
-/// The writer's life: take all that waits, write it in one transaction, tell everyone.
-fn run(mut connection: Connection, shared: &Shared) {
-    let mut retained: Vec<Job> = Vec::new();
-    let mut openings = Openings::default();
+/// The writer's life: take all that waits, write it together, tell everyone.
+fn run(mut committer: Committer, shared: &Shared) {
+    let mut batch = Batch::default();
     let mut is_busy = false;
     loop {
-        let (jobs, closed) = take(shared, !retained.is_empty(), is_busy);
-        let new = jobs.len() as u64;
-        is_busy = new >= BUSY;
-        let was_failing = !retained.is_empty();
-        retained.extend(jobs);
-        let written = write(&mut connection, &mut openings, std::mem::take(&mut retained), &mut retained);
+        let was_failing = committer.is_failing();
+        let (tried, closed) = take(shared, &mut batch, &committer, is_busy);
+        is_busy = batch.len() >= BUSY;
+        let written = committer.write(&mut batch, closed);
         if let Err(error) = &written
             && !was_failing
         {
             log::store_failed("the ledger's rows cannot be written: they wait", error);
         }
         let mut queue = shared.lock();
-        queue.tried += new;
-        queue.retained = retained.len();
+        queue.tried = tried;
+        queue.retained = committer.retained();
         shared.idle.notify_all();
-        if closed && queue.jobs.is_empty() {
-            if let (Err(error), lost @ 1..) = (written, retained.len()) {
-                log::store_failed(&format!("{lost} rows of the ledger were never written"), &error);
-            }
-            // So that the file is whole without its log; where a reader is in the way, the next start does it.
-            drop(connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
+        if closed && queue.batch.is_empty() {
+            drop(queue);
+            committer.close(written);
             return;
         }
     }
 }
 
-/// Waits for jobs, and in a busy time for more of them; while rows are retained, until their next try.
-fn take(shared: &Shared, retained: bool, is_busy: bool) -> (Vec<Job>, bool) {
+/// Waits for jobs, and in a busy time for more of them; or until something that was left is due. Puts them into `batch`,
+/// which is empty.
+fn take(shared: &Shared, batch: &mut Batch, committer: &Committer, is_busy: bool) -> (u64, bool) {
     let mut queue = shared.lock();
-    if retained {
+    if committer.is_failing() {
         let retry = shared.wake.wait_timeout_while(queue, RETRY, |queue| !queue.closed);
         queue = retry.unwrap_or_else(PoisonError::into_inner).0;
     } else {
-        let jobs = shared.wake.wait_while(queue, |queue| {
-            queue.asleep = queue.jobs.is_empty() && !queue.closed;
+        let waits = |queue: &mut Queue| {
+            queue.asleep = queue.batch.is_empty() && !queue.closed;
             queue.asleep
-        });
-        queue = jobs.unwrap_or_else(PoisonError::into_inner);
+        };
+        queue = match committer.due_in() {
+            None => shared.wake.wait_while(queue, waits).unwrap_or_else(PoisonError::into_inner),
+            Some(due) => shared.wake.wait_timeout_while(queue, due, waits).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        queue.asleep = false;
         if is_busy && !queue.closed {
             // Nobody is woken for the jobs that come meanwhile.
             drop(queue);
@@ -237,42 +262,6 @@ fn take(shared: &Shared, retained: bool, is_busy: bool) -> (Vec<Job>, bool) {
             queue = shared.lock();
         }
     }
-    (std::mem::take(&mut queue.jobs), queue.closed)
-}
-
-/// One transaction. The rows that must be tried again are put into `retained`.
-fn write(
-    connection: &mut Connection,
-    openings: &mut Openings,
-    jobs: Vec<Job>,
-    retained: &mut Vec<Job>,
-) -> StoreResult<()> {
-    let mut waiting: Vec<Done> = Vec::new();
-    let mut records = Vec::with_capacity(jobs.len());
-    let outcome = (|| {
-        let transaction = connection.transaction()?;
-        let mut shown = false;
-        for job in jobs {
-            match job {
-                Job::Work(work) => waiting.push(work(&transaction)),
-                Job::Record(record, promise) => records.push((record, promise)),
-                Job::Show => shown = true,
-            }
-        }
-        let change = openings.write(&transaction, records.iter().map(|(record, _)| &**record), shown)?;
-        transaction.commit()?;
-        openings.committed(change);
-        Ok(())
-    })()
-    .map_err(|e: rusqlite::Error| failed(&e));
-    waiting.into_iter().for_each(|done| done(outcome.clone()));
-    let mut promises = Vec::with_capacity(records.len());
-    for (record, promise) in records {
-        promises.extend(promise);
-        if outcome.is_err() {
-            retained.push(Job::Record(record, None));
-        }
-    }
-    keep_all(promises, &outcome);
-    outcome
+    std::mem::swap(&mut queue.batch, batch);
+    (queue.queued, queue.closed)
 }

@@ -1,0 +1,200 @@
+//! A record on its way to its row: the values of its columns one after the other, as bytes.
+//!
+//! What crosses threads is these bytes and not the record, whose many shared parts would be counted twice from another
+//! thread; and they are written down as they are.
+
+use rusqlite::types::ValueRef;
+
+use crate::base::money::Money;
+use crate::domain::limit::Amounts;
+use crate::domain::name::Name;
+use crate::domain::record::{Outcome, UsageRecord};
+use crate::store::units::{signed, units};
+
+/// How a value begins; a text by its length and [`TEXT`].
+const NULL: u64 = 0;
+const ZERO: u64 = 1;
+const NUMBER: u64 = 2;
+const TEXT: u64 = 3;
+
+/// The length of the values, and whether the record has ended.
+const HEAD: usize = 5;
+
+/// Adds a record's line to others.
+pub(super) fn push(record: &UsageRecord, lines: &mut Vec<u8>) {
+    let start = lines.len();
+    lines.extend([0; HEAD]);
+    write_values(record, &mut Writing(lines));
+    let length = u32::try_from(lines.len() - start - HEAD).unwrap_or_default();
+    if let Some((head, ended)) = lines.get_mut(start..).and_then(<[u8]>::split_first_chunk_mut) {
+        *head = length.to_le_bytes();
+        ended[0] = u8::from(record.outcome.is_some());
+    }
+}
+
+/// In the order of the ledger's columns; what is held is its numbers.
+fn write_values(record: &UsageRecord, out: &mut Writing<'_>) {
+    let home = &record.home;
+    out.text(&record.id);
+    out.text(&record.request_id);
+    out.number(record.time.as_nanos());
+    out.text(home.workspace.as_str());
+    out.text(home.project.as_str());
+    out.maybe_text(home.team.as_ref().map(Name::as_str));
+    out.maybe_text(home.environment.as_ref().map(Name::as_str));
+    out.text(&record.key_id);
+    out.text(&record.endpoint);
+    out.maybe_text(record.modality.map(|m| m.as_str()));
+    for text in [&record.model, &record.provider, &record.upstream_model, &record.upstream_request_id] {
+        out.maybe_text(text.as_deref());
+    }
+    out.maybe_number(record.status.map(u64::from));
+    out.maybe_text(record.code.as_deref());
+    out.maybe_text(record.outcome.map(Outcome::as_str));
+    out.number(record.streamed.into());
+    out.maybe_number(record.latency_ms);
+    out.maybe_number(record.first_byte_ms);
+    units(&record.usage).into_iter().for_each(|count| out.number(count.unsigned_abs()));
+    out.number(record.estimated.into());
+    out.number(record.cost.as_nanos());
+    if let Some(held) = record.held {
+        numbers(held).into_iter().for_each(|amount| out.number(amount));
+    }
+}
+
+struct Writing<'a>(&'a mut Vec<u8>);
+
+impl Writing<'_> {
+    fn text(&mut self, text: &str) {
+        self.varint(TEXT + text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn number(&mut self, number: u64) {
+        match number {
+            0 => self.varint(ZERO),
+            _ => {
+                self.varint(NUMBER);
+                self.varint(number);
+            }
+        }
+    }
+
+    fn maybe_text(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.text(text),
+            None => self.varint(NULL),
+        }
+    }
+
+    fn maybe_number(&mut self, number: Option<u64>) {
+        match number {
+            Some(number) => self.number(number),
+            None => self.varint(NULL),
+        }
+    }
+
+    /// Seven bits to a byte, the lowest first; all but the last have the eighth set.
+    fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+}
+
+/// The line of one record.
+#[derive(Clone, Copy)]
+pub(super) struct Line<'a>(&'a [u8]);
+
+/// The lines in `bytes`, up to a length of nothing.
+pub(super) fn lines(mut bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    std::iter::from_fn(move || {
+        let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
+        let (line, rest) = bytes.split_at_checked(HEAD + length).filter(|_| length > 0)?;
+        bytes = rest;
+        Some(Line(line))
+    })
+}
+
+impl<'a> Line<'a> {
+    /// As [`lines`] reads it.
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    pub(super) fn has_ended(self) -> bool {
+        self.0[HEAD - 1] != 0
+    }
+
+    pub(super) fn id(self) -> &'a str {
+        match self.values().next() {
+            Some(ValueRef::Text(id)) => std::str::from_utf8(id).unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// The values of all columns but of what is held.
+    pub(super) fn values(self) -> Values<'a> {
+        Values(&self.0[HEAD..])
+    }
+}
+
+/// Values yet to be read.
+pub(super) struct Values<'a>(&'a [u8]);
+
+impl Values<'_> {
+    /// What is held, where the other columns have been read.
+    pub(super) fn held(self) -> Option<Amounts> {
+        let mut numbers = [0; 8];
+        let mut count = 0;
+        for (number, value) in numbers.iter_mut().zip(self) {
+            *number = value.as_i64().ok()?.unsigned_abs();
+            count += 1;
+        }
+        (count == numbers.len()).then(|| amounts(numbers))
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = ValueRef<'a>;
+
+    fn next(&mut self) -> Option<ValueRef<'a>> {
+        Some(match self.varint()? {
+            NULL => ValueRef::Null,
+            ZERO => ValueRef::Integer(0),
+            NUMBER => ValueRef::Integer(signed(self.varint()?)),
+            length => {
+                let (text, rest) = self.0.split_at_checked(usize::try_from(length - TEXT).ok()?)?;
+                self.0 = rest;
+                ValueRef::Text(text)
+            }
+        })
+    }
+}
+
+fn numbers(amounts: Amounts) -> [u64; 8] {
+    let Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters } =
+        amounts;
+    [requests, input_tokens, output_tokens, spend.as_nanos(), images, video_seconds, audio_seconds, characters]
+}
+
+fn amounts(numbers: [u64; 8]) -> Amounts {
+    let [requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters] = numbers;
+    let spend = Money::from_nanos(spend);
+    Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters }
+}
