@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use kancy::domain::job::{Idempotency, Job};
 use kancy::store::contract;
 use kancy::store::jobs::{JobStore, Outbox, Put};
+use kancy::store::ledger::PostedQuery;
 use kancy::store::tables::LimitStore;
 use kancy::store::webhooks::EndpointStore;
 use kancy::{
@@ -30,6 +31,10 @@ impl Folder {
 
     fn file(&self) -> PathBuf {
         self.0.join("kancy.db")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join("kancy.db-log")
     }
 }
 
@@ -278,51 +283,136 @@ fn count(folder: &Folder, what: &str) -> i64 {
     connection.query_row(&format!("SELECT count(*) FROM {what}"), [], |row| row.get(0)).unwrap()
 }
 
+/// Asks for what gives all that has ended its row, and nothing else.
+async fn settle(store: &SqliteStore) -> u64 {
+    let query = PostedQuery { key: contract::ledger::workspace_limit(), from: Timestamp::EPOCH, each: false };
+    store.posted(query).await.unwrap().first().map_or(0, |(_, posted)| posted.requests)
+}
+
 #[tokio::test]
-async fn what_runs_gets_its_row_when_it_ends_or_when_somebody_looks() {
+async fn what_has_ended_gets_its_row_when_somebody_looks_and_what_runs_when_it_is_looked_for() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).unwrap();
     open(&store, (0..100).map(|n| format!("r{n}"))).await;
-    assert_eq!(count(&folder, "ledger"), 0);
-    assert!(count(&folder, "openings") < 20, "many share a row");
     end(&store, (0..50).map(|n| format!("r{n}"))).await;
-    assert_eq!(count(&folder, "ledger"), 50);
+    assert_eq!((settle(&store).await, count(&folder, "ledger")), (50, 50));
+    assert!((1..20).contains(&count(&folder, "openings")), "many share a row");
     let rows = store.usage(Default::default(), Vec::new()).await.unwrap();
     assert_eq!(rows[0].requests, 100, "what runs is counted as well");
     assert_eq!((count(&folder, "ledger"), count(&folder, "openings")), (100, 0));
     end(&store, (50..100).map(|n| format!("r{n}"))).await;
+    assert_eq!(settle(&store).await, 100);
     assert_eq!((count(&folder, "ledger"), count(&folder, "ledger WHERE outcome IS NULL")), (100, 0));
 }
 
 #[tokio::test]
-async fn after_a_crash_all_that_shared_a_row_is_told_apart() {
+async fn many_records_get_their_rows_without_anybody_looking() {
     let folder = Folder::new();
-    {
-        let store = SqliteStore::open(folder.file()).unwrap();
-        open(&store, (0..100).map(|n| format!("r{n}"))).await;
-        end(&store, (0..40).map(|n| format!("r{n}"))).await;
+    let store = SqliteStore::open(folder.file()).unwrap();
+    for round in 0..30 {
+        end(&store, (0..100).map(|n| format!("r{round}-{n}"))).await;
+    }
+    assert!((1_900..=3_000).contains(&count(&folder, "ledger")), "{}", count(&folder, "ledger"));
+}
+
+#[tokio::test]
+async fn one_record_gets_its_row_after_a_while() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    end(&store, ["r".to_owned()]).await;
+    let end = Instant::now() + Duration::from_secs(60);
+    while count(&folder, "ledger") == 0 {
+        assert!(Instant::now() < end, "nobody ever gave it its row");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a process that is killed leaves of its files, in a folder of its own.
+fn crash(folder: &Folder) -> Folder {
+    let left = Folder::new();
+    for file in std::fs::read_dir(&folder.0).unwrap() {
+        let path = file.unwrap().path();
+        std::fs::copy(&path, left.0.join(path.file_name().unwrap())).unwrap();
+    }
+    left
+}
+
+#[tokio::test]
+async fn after_a_crash_everything_that_was_durable_is_told_apart() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    open(&store, (0..100).map(|n| format!("r{n}"))).await;
+    end(&store, (0..20).map(|n| format!("r{n}"))).await;
+    let crashes = [crash(&folder), {
+        settle(&store).await;
+        end(&store, (20..40).map(|n| format!("r{n}"))).await;
         // A record told twice in one transaction ends one request, not two.
         end(&store, ["r40", "r40"].map(str::to_owned)).await;
+        crash(&folder)
+    }];
+    drop(store);
+    for (left, over) in crashes.into_iter().chain([folder]).zip([20, 41, 41]) {
+        for recovered in [100 - over, 0] {
+            let store = SqliteStore::open(left.file()).unwrap();
+            assert_eq!(store.recovered(), recovered as u64);
+            assert_eq!(count(&left, "openings"), 0);
+            let records = store.records(Default::default(), everything()).await.unwrap().items;
+            assert_eq!(records.len(), 100);
+            for record in records {
+                let number: usize = record.id[1..].parse().unwrap();
+                let cut = UsageRecord {
+                    outcome: Some(Outcome::UnknownAfterCrash),
+                    estimated: true,
+                    held: None,
+                    ..running(&record.id)
+                };
+                assert_eq!(record, if number < over { ended(&record.id) } else { cut });
+            }
+        }
     }
-    assert_eq!(count(&folder, "ledger"), 41);
+}
+
+#[tokio::test]
+async fn a_block_that_was_cut_ends_the_log_and_what_stood_before_it_is_kept() {
+    let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).unwrap();
-    assert_eq!(store.recovered(), 59);
-    assert_eq!(count(&folder, "openings"), 0);
-    let records = store.records(Default::default(), everything()).await.unwrap().items;
-    assert_eq!(records.len(), 100);
-    for record in records {
-        let number: usize = record.id[1..].parse().unwrap();
-        let expected = match number {
-            0..=40 => ended(&record.id),
-            _ => UsageRecord {
-                outcome: Some(Outcome::UnknownAfterCrash),
-                estimated: true,
-                held: None,
-                ..running(&record.id)
-            },
-        };
-        assert_eq!(record, expected);
+    // Of an earlier round, behind what follows.
+    end(&store, (0..100).map(|n| format!("old{n}"))).await;
+    assert_eq!(settle(&store).await, 100);
+    for id in ["first", "second"] {
+        end(&store, [id.to_owned()]).await;
     }
+    let log = std::fs::read(folder.log()).unwrap();
+    let second = log.windows(6).position(|bytes| bytes == b"second").unwrap();
+    for (at, found) in [(log.len() - 1, 102), (second, 101)] {
+        let left = crash(&folder);
+        let mut torn = log.clone();
+        torn[at] ^= 1;
+        std::fs::write(left.log(), torn).unwrap();
+        let store = SqliteStore::open(left.file()).unwrap();
+        assert_eq!(settle(&store).await, found);
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_another_database_adds_nothing() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let store = SqliteStore::open(folder.file()).unwrap();
+    drop(SqliteStore::open(other.file()).unwrap());
+    end(&store, ["r".to_owned()]).await;
+    std::fs::copy(folder.log(), other.log()).unwrap();
+    assert_eq!(settle(&SqliteStore::open(other.file()).unwrap()).await, 0);
+}
+
+#[test]
+fn a_file_in_the_place_of_the_log_is_refused_and_left_as_it_is() {
+    let folder = Folder::new();
+    drop(SqliteStore::open(folder.file()).unwrap());
+    assert!(!folder.log().exists(), "closed, there is nothing left in it");
+    std::fs::write(folder.log(), b"notes of somebody").unwrap();
+    let refused = SqliteStore::open(folder.file()).unwrap_err();
+    assert!(refused.message().contains("kancy.db-log") && !refused.message().contains('\n'), "{refused}");
+    assert_eq!(std::fs::read(folder.log()).unwrap(), b"notes of somebody");
 }
 
 #[tokio::test]
@@ -332,11 +422,13 @@ async fn nothing_is_left_of_what_has_ended_and_its_rows_are_used_again() {
     open(&store, ["long".to_owned()]).await;
     for round in 0..100 {
         open(&store, (0..20).map(|n| format!("r{round}-{n}"))).await;
+        settle(&store).await;
         end(&store, (0..20).map(|n| format!("r{round}-{n}"))).await;
-        assert!(count(&folder, "openings") <= 5);
+        settle(&store).await;
+        assert!((1..=5).contains(&count(&folder, "openings")));
     }
     end(&store, ["long".to_owned()]).await;
-    assert_eq!((count(&folder, "openings"), count(&folder, "ledger")), (0, 2_001));
+    assert_eq!((settle(&store).await, count(&folder, "openings"), count(&folder, "ledger")), (2_001, 0, 2_001));
 }
 
 #[tokio::test]
@@ -346,7 +438,9 @@ async fn requests_that_run_for_long_keep_few_rows_from_being_used_again() {
         let store = SqliteStore::open(folder.file()).unwrap();
         for round in 0..200 {
             open(&store, (0..10).map(|n| format!("r{round}-{n}"))).await;
+            settle(&store).await;
             end(&store, (1..10).map(|n| format!("r{round}-{n}"))).await;
+            settle(&store).await;
         }
         assert!(count(&folder, "openings") < 100, "of 200 that run each in a row of its own");
         assert!(count(&folder, "ledger WHERE outcome IS NULL") > 100, "the others have theirs in the ledger");
@@ -397,5 +491,50 @@ async fn rows_that_version_2_had_opened_are_posted_but_for_those_of_jobs() {
         ]
     );
     end(&store, ["job".to_owned()]).await;
+    settle(&store).await;
     assert_eq!(count(&folder, "ledger WHERE outcome = 'completed'"), 2);
+}
+
+#[tokio::test]
+async fn what_version_3_had_opened_is_posted_unless_it_had_ended() {
+    let folder = Folder::new();
+    let old = rusqlite::Connection::open(folder.file()).unwrap();
+    for migration in [
+        include_str!("../src/store/sqlite/migrations/1.sql"),
+        include_str!("../src/store/sqlite/migrations/2.sql"),
+        include_str!("../src/store/sqlite/migrations/3.sql"),
+    ] {
+        old.execute_batch(migration).unwrap();
+    }
+    old.pragma_update(None, "application_id", 0x6b6e_6379).unwrap();
+    old.pragma_update(None, "user_version", 3).unwrap();
+    let line = |id: &str| {
+        format!(
+            r#"[["{id}","q-{id}",1800000000000000000,{{"workspace":"acme","project":"site","team":"web","environment":null}},"key1","/v1/chat/completions"],["text","gpt-4o","openai","gpt-4o",null],[null,null,true,null,300],[null,false,"0.000000000",[1,100,20,12500000007,0,0,0,0]]]"#
+        )
+    };
+    let rows = [format!("[{},{}]    ", line("cut"), line("ended")), format!("[{}]", line("other"))];
+    for (number, row) in rows.iter().enumerate() {
+        old.execute("INSERT INTO openings VALUES (?1, ?2)", rusqlite::params![number as i64, row]).unwrap();
+    }
+    let sql = "INSERT INTO ledger (id, request_id, time, workspace, project, key_id, endpoint, outcome, streamed, \
+         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, images, \
+         video_seconds, audio_seconds, characters, image_input_tokens, image_output_tokens, audio_input_tokens, \
+         audio_output_tokens, videos, estimated, cost) VALUES ('ended', 'q-ended', 1800000000000000000, 'acme', 'site', \
+         'key1', '/v1/chat/completions', 'completed', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7)";
+    old.execute(sql, []).unwrap();
+    drop(old);
+
+    let store = SqliteStore::open(folder.file()).unwrap();
+    assert_eq!(store.recovered(), 2);
+    let records = store.records(Default::default(), everything()).await.unwrap().items;
+    let ids: Vec<_> = records.iter().map(|record| &*record.id).collect();
+    assert_eq!(ids, ["other", "cut", "ended"]);
+    assert_eq!((records[2].outcome, records[2].cost.as_nanos()), (Some(Outcome::Completed), 7));
+    let mut expected = running("cut");
+    (expected.request_id, expected.home.environment, expected.upstream_request_id) = ("q-cut".into(), None, None);
+    (expected.outcome, expected.estimated, expected.held) = (Some(Outcome::UnknownAfterCrash), true, None);
+    (expected.usage.input_tokens, expected.usage.output_tokens) = (100, 20);
+    expected.cost = Money::from_nanos(12_500_000_007);
+    assert_eq!(records[1], expected);
 }
