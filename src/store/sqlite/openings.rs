@@ -70,12 +70,7 @@ impl Openings {
     }
 
     /// Writes what was opened into free rows.
-    fn keep(
-        &self,
-        connection: &Connection,
-        lines: &[Line<'_>],
-        opened: &mut Vec<(Id, usize)>,
-    ) -> rusqlite::Result<()> {
+    fn keep(&self, connection: &Connection, lines: &[Line<'_>], opened: &mut Vec<(Id, usize)>) -> rusqlite::Result<()> {
         let free = (0..).filter(|number| self.rows.get(*number).is_none_or(|running| *running == 0));
         let mut write = connection.prepare_cached("REPLACE INTO openings (number, lines) VALUES (?1, ?2)")?;
         let mut lines = lines.iter().peekable();
