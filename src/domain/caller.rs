@@ -69,7 +69,7 @@ pub struct Caller {
 struct Inner {
     key_id: Arc<str>,
     key_name: Option<Name>,
-    home: Home,
+    home: Arc<Home>,
     models: ModelPatterns,
     modalities: Arc<[Modality]>,
 }
@@ -82,6 +82,7 @@ impl Caller {
         models: ModelPatterns,
         modalities: Arc<[Modality]>,
     ) -> Self {
+        let home = Arc::new(home);
         Self { inner: Arc::new(Inner { key_id, key_name, home, models, modalities }), request_id: None }
     }
 
@@ -114,6 +115,11 @@ impl Caller {
     /// Workspace, project, team, environment.
     pub fn home(&self) -> &Home {
         &self.inner.home
+    }
+
+    /// Its home, shared.
+    pub fn shared_home(&self) -> Arc<Home> {
+        Arc::clone(&self.inner.home)
     }
 
     /// Whether the two were told apart by nothing: one is a clone of the other.

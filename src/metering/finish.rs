@@ -59,7 +59,7 @@ impl Entry {
             id: self.id.clone(),
             request_id: self.request_id.id().clone(),
             time: self.time,
-            home: self.caller.home().clone(),
+            home: self.caller.shared_home(),
             key_id: self.caller.shared_key_id(),
             endpoint: Arc::clone(&self.endpoint),
             modality: learnt.terms.as_ref().map(|t| t.modality).or(self.modality),

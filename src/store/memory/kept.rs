@@ -70,7 +70,7 @@ impl Kept {
             id: self.id.clone(),
             request_id: self.request_id.clone(),
             time,
-            home: home.clone(),
+            home: Arc::clone(home),
             key_id: Arc::clone(key_id),
             endpoint: Arc::clone(&self.endpoint),
             modality: *modality,

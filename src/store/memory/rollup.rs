@@ -25,7 +25,7 @@ pub(super) fn day_of(at: Timestamp) -> u64 {
 /// What tells one sum of a day from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Line {
-    pub(super) home: Home,
+    pub(super) home: Arc<Home>,
     pub(super) key_id: Arc<str>,
     pub(super) model: Option<Arc<str>>,
     pub(super) provider: Option<Arc<str>>,
@@ -35,7 +35,7 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn of(record: &UsageRecord) -> Self {
         Self {
-            home: record.home.clone(),
+            home: Arc::clone(&record.home),
             key_id: Arc::clone(&record.key_id),
             model: record.model.clone(),
             provider: record.provider.clone(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Transaction};
 
 use crate::base::log as told;
-use crate::store::error::StoreResult;
+use crate::store::error::{StoreError, StoreResult};
 
 use super::failed;
 use super::log::Log;
@@ -14,7 +14,7 @@ use super::promise::keep_all;
 use super::writer::{Batch, Done, Look};
 
 /// So many lines get their rows in one transaction: most of a row's cost is shared by then, and nobody waits for long.
-const LINES: usize = 1_000;
+const LINES: usize = 2_000;
 /// What has been in the log for so long gets its row, whatever its number.
 const AGE: Duration = Duration::from_secs(1);
 
@@ -28,12 +28,14 @@ pub(super) struct Committer {
     /// When the oldest line came into the log.
     since: Option<Instant>,
     is_failing: bool,
+    /// Whether the log could not be written the last time.
+    is_logless: bool,
 }
 
 impl Committer {
     /// What was in the log before must have its rows.
     pub(super) fn new(connection: Connection, log: Log) -> Self {
-        Self { connection, log, openings: Openings::default(), since: None, is_failing: false }
+        Self { connection, log, openings: Openings::default(), since: None, is_failing: false, is_logless: false }
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -74,9 +76,14 @@ impl Committer {
             });
             done.into_iter().for_each(|done| done(written.clone()));
         }
-        if logged.is_err() {
+        if let Err(error) = &logged {
             keep_all(batch.promises.drain(..), &written);
+            if !self.is_logless && written.is_ok() {
+                let error = StoreError::unavailable(error.to_string());
+                told::store_failed("the log beside the database cannot be written: each row is made at once", &error);
+            }
         }
+        self.is_logless = logged.is_err();
         self.is_failing = written.is_err() && self.log.len() > 0;
         written
     }
@@ -107,5 +114,99 @@ impl Committer {
         // Where a reader is in the way, the next start does it.
         drop(self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
         self.log.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::path::PathBuf;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::base::store_future::StoreFuture;
+    use crate::store::contract::ledger::{NOON, record};
+    use crate::store::sqlite::promise::promise;
+    use crate::store::sqlite::{line, open};
+
+    struct Trouble {
+        committer: Committer,
+        folder: PathBuf,
+    }
+
+    impl Trouble {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("kancy-commit-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            let file = folder.join("kancy.db");
+            let mut connection = open::connect(&file, true).unwrap();
+            let (_, log) = open::prepare(&mut connection, &file, true).unwrap();
+            Self { committer: Committer::new(connection, log), folder }
+        }
+
+        /// Commits a record; what whoever waits for it is told, and whether the batch was written.
+        fn commit(&mut self, id: &str) -> (Option<bool>, bool) {
+            let (promise, mut future) = promise();
+            let mut batch = Batch { records: 1, promises: vec![promise], ..Batch::default() };
+            line::push(&record(id, NOON), &mut batch.lines);
+            let written = self.committer.write(&mut batch, false).is_ok();
+            (told(&mut future), written)
+        }
+
+        fn rows(&self) -> i64 {
+            self.committer.connection.query_row("SELECT count(*) FROM ledger", [], |row| row.get(0)).unwrap()
+        }
+
+        fn refuse_rows(&self, refuse: bool) {
+            self.committer.connection.pragma_update(None, "query_only", refuse).unwrap();
+        }
+    }
+
+    impl Drop for Trouble {
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.folder));
+        }
+    }
+
+    fn told(future: &mut StoreFuture<StoreResult<()>>) -> Option<bool> {
+        match std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => Some(result.is_ok()),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_is_in_the_log_is_durable_without_its_row() {
+        let mut trouble = Trouble::new("plain");
+        assert_eq!((trouble.commit("a"), trouble.rows()), ((Some(true), true), 0));
+        assert!(trouble.committer.due_in().is_some());
+    }
+
+    #[test]
+    fn rows_are_made_at_once_where_the_log_cannot_be_written() {
+        let mut trouble = Trouble::new("logless");
+        trouble.commit("a");
+        trouble.committer.log.refuse(true);
+        assert_eq!((trouble.commit("b"), trouble.rows()), ((Some(true), true), 2));
+        trouble.committer.log.refuse(false);
+        assert_eq!((trouble.commit("c"), trouble.rows()), ((Some(true), true), 2));
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_everybody_is_told_so_and_nothing_is_lost() {
+        let mut trouble = Trouble::new("full");
+        trouble.commit("a");
+        trouble.committer.log.refuse(true);
+        trouble.refuse_rows(true);
+        assert_eq!(trouble.commit("b"), (Some(false), false));
+        assert_eq!(trouble.commit("c"), (Some(false), false));
+        assert_eq!((trouble.committer.retained(), trouble.committer.log.unwritten()), (3, 2));
+        trouble.committer.log.refuse(false);
+        // In the log again, it is durable; but as long as there are no rows, nothing should be opened.
+        assert_eq!(trouble.commit("d"), (Some(true), false));
+        assert_eq!((trouble.committer.retained(), trouble.committer.log.unwritten()), (4, 0));
+        trouble.refuse_rows(false);
+        assert!(trouble.committer.write(&mut Batch::default(), false).is_ok());
+        assert_eq!((trouble.committer.retained(), trouble.rows()), (0, 4));
     }
 }

@@ -174,6 +174,12 @@ impl Log {
         }
     }
 
+    /// Lets every write fail, or none.
+    #[cfg(test)]
+    pub(super) fn refuse(&mut self, refuse: bool) {
+        self.file = OpenOptions::new().read(true).write(!refuse).open(&self.path).unwrap();
+    }
+
     fn checksum(&self, at: usize, content: &[u8]) -> u64 {
         let mut hasher = QuickHasher::default();
         [self.owner, self.round, at as u64].into_iter().for_each(|word| hasher.write_u64(word));

@@ -1,8 +1,9 @@
 //! Keys, limits, ledger, video jobs and their webhooks in one SQLite file.
 //!
-//! One thread writes: whatever waits while a transaction is being synced goes into the next one together (group commit),
-//! so that many requests share one fsync. Reads have connections of their own beside it (WAL). There is no runtime in
-//! here; futures are woken from those threads.
+//! One thread writes: whatever waits while a commit is being synced goes into the next one together (group commit), so
+//! that many requests share one sync. What is recorded goes into a log beside the file first and gets its rows many at a
+//! time, a second later at the latest, or as soon as somebody looks. Reads have connections of their own beside it (WAL).
+//! There is no runtime in here; futures are woken from those threads.
 //!
 //! ```no_run
 //! use kancy::SqliteStore;
@@ -16,7 +17,8 @@
 //! posted at their hold when the file is opened again: nothing that a vendor may have billed is lost. The rows of video
 //! jobs stay open: their jobs go on and complete them.
 //!
-//! The file belongs to one process, which a lock file beside it holds to. A file of a newer version, of another program
+//! The file belongs to one process, which a lock file beside it holds to. While it is open, and after a crash, what is in
+//! `<file>-log` and SQLite's `<file>-wal` belongs to it: it is moved together with them. Closed, it is whole without. A file of a newer version, of another program
 //! or that is damaged is refused in one line and left as it is.
 
 mod columns;
