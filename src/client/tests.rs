@@ -180,6 +180,20 @@ async fn an_answer_that_nobody_reads_on_ends_its_connection() {
 }
 
 #[tokio::test]
+async fn an_answer_may_be_dropped_outside_of_the_runtime() {
+    let mut world = World::new();
+    let head = tokio::spawn(world.head());
+    let mut end = world.end().await;
+    serve(&mut end).await;
+    let answer = head.await.unwrap().unwrap();
+    std::thread::spawn(|| drop(answer)).join().unwrap();
+    settle().await;
+    let asked = world.ask();
+    serve(&mut end).await;
+    assert_eq!(asked.await.unwrap().unwrap(), "hi");
+}
+
+#[tokio::test]
 async fn a_request_that_nobody_waits_for_ends_its_connection() {
     let mut world = World::new();
     let asked = world.ask();

@@ -11,6 +11,7 @@ use http::header::HOST;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Uri, Version};
 use hyper::client::conn::http2;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -107,8 +108,12 @@ impl Origin {
             Dialled::Http2(_) if used => return,
             Dialled::Http2(sender) => state.share(sender),
         }
-        if state.sweeper.as_ref().is_none_or(AbortHandle::is_finished) && !state.is_empty() {
-            state.sweeper = Some(tokio::spawn(sweep(Arc::downgrade(self))).abort_handle());
+        if state.sweeper.as_ref().is_some_and(|sweeper| !sweeper.is_finished()) || state.is_empty() {
+            return;
+        }
+        // An answer may be dropped anywhere.
+        if let Ok(runtime) = Handle::try_current() {
+            state.sweeper = Some(runtime.spawn(sweep(Arc::downgrade(self))).abort_handle());
         }
     }
 
