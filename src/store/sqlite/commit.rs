@@ -14,7 +14,7 @@ use super::promise::keep_all;
 use super::writer::{Batch, Done, Look};
 
 /// So many lines get their rows in one transaction: most of a row's cost is shared by then, and nobody waits for long.
-const LINES: usize = 2_000;
+const LINES: usize = 1_000;
 /// What has been in the log for so long gets its row, whatever its number.
 const AGE: Duration = Duration::from_secs(1);
 

@@ -198,3 +198,44 @@ fn amounts(numbers: [u64; 8]) -> Amounts {
     let spend = Money::from_nanos(spend);
     Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::usage::Usage;
+    use crate::store::contract::ledger::{NOON, record};
+
+    #[test]
+    fn lines_are_told_apart_and_one_that_is_cut_is_none() {
+        let mut bytes = Vec::new();
+        push(&record("ended", NOON), &mut bytes);
+        let first = bytes.len();
+        push(&UsageRecord { outcome: None, ..record("runs", NOON) }, &mut bytes);
+        let found: Vec<_> = lines(&bytes).map(|line| (line.id(), line.has_ended())).collect();
+        assert_eq!(found, [("ended", true), ("runs", false)]);
+        for cut in first..bytes.len() {
+            assert_eq!(lines(&bytes[..cut]).count(), 1);
+        }
+        bytes.extend([0; 9]);
+        assert_eq!(lines(&bytes).count(), 2, "zeros behind them are no line");
+    }
+
+    #[test]
+    fn values_come_out_as_they_went_in() {
+        let held = Amounts { spend: Money::from_nanos(u64::MAX >> 1), characters: 128, ..Amounts::ONE_REQUEST };
+        let usage = Usage { input_tokens: 127, output_tokens: 1 << 62, videos: 300, ..Usage::NONE };
+        let odd = UsageRecord { held: Some(held), usage, code: Some("".into()), ..record(&"é".repeat(500), NOON) };
+        let mut bytes = Vec::new();
+        push(&odd, &mut bytes);
+        let line = lines(&bytes).next().unwrap();
+        assert_eq!(line.id(), &*odd.id);
+        let mut values = line.values();
+        let read: Vec<_> = values.by_ref().take(36).collect();
+        assert_eq!(values.held(), Some(held));
+        assert_eq!(read[2], ValueRef::Integer(NOON.as_nanos() as i64));
+        assert_eq!((read[14], read[15]), (ValueRef::Integer(200), ValueRef::Text(b"")));
+        let counts: Vec<_> = read[20..34].iter().map(|value| value.as_i64().unwrap()).collect();
+        assert_eq!(counts, units(&usage));
+        assert_eq!((read[34], read[35]), (ValueRef::Integer(0), ValueRef::Integer(7)));
+    }
+}

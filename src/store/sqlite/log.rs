@@ -56,7 +56,8 @@ impl Log {
         let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
         let mut bytes = Vec::new();
         let room = file.read_to_end(&mut bytes)?;
-        if bytes.first_chunk().is_some_and(|start| ![MARK, [0; 8]].contains(start)) {
+        // Zeros were made room of, and nothing came of it.
+        if room > 0 && bytes.first_chunk().is_none_or(|start| ![MARK, [0; 8]].contains(start)) {
             return Err(io::Error::other("it is no log of a database"));
         }
         if room == 0 {
