@@ -1,21 +1,24 @@
 //! The server: connections, and a shutdown that lets requests finish.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
+use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use kancy::gateway::{GatewayBody, GatewayFuture};
 use kancy::{Closing, Gateway};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tower::ServiceExt;
+use tower::Service as _;
 
 use crate::accept::accept;
 use crate::ahead::InTurn;
@@ -71,8 +74,7 @@ pub async fn serve(
             },
             () = signals.any() => break,
         };
-        let service =
-            TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
+        let service = Served(RefCell::new(gateway.clone()));
         let (mut server, watcher, closing) = (server.clone(), connections.watcher(), closing.clone());
         workers.spawn(async move {
             // A connection that cannot be moved here is one that is gone.
@@ -92,6 +94,19 @@ pub async fn serve(
         let _ = tokio::time::timeout(LAST_WORDS, ended).await;
     }
     workers.stop();
+}
+
+/// A connection's gateway. It is called as it is: one that is always ready need not be cloned for each request.
+struct Served(RefCell<Gateway<OwnClient>>);
+
+impl Service<Request<Incoming>> for Served {
+    type Response = Response<GatewayBody<OwnClient>>;
+    type Error = Infallible;
+    type Future = GatewayFuture<OwnClient, Deadline>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.0.borrow_mut().call(request.map(Deadline::new))
+    }
 }
 
 /// Runs `future` to its end. It is polled once more when the server closes: then it tells its callers that they are not
