@@ -43,10 +43,11 @@ pub(crate) fn request_id<B>(request: &mut Request<B>) -> (RequestId, bool) {
 
 /// Sets `x-request-id`, unless it is told already.
 pub(crate) fn set_request_id(headers: &mut HeaderMap, id: &RequestId) {
-    if headers.get(&REQUEST_ID).is_some_and(|told| told.as_bytes() == id.as_str().as_bytes()) {
+    let id = id.id().as_bytes();
+    if headers.get(&REQUEST_ID).is_some_and(|told| told.as_bytes() == id) {
         return;
     }
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+    if let Ok(value) = HeaderValue::from_bytes(id) {
         headers.insert(&REQUEST_ID, value);
     }
 }
@@ -80,8 +81,9 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub struct GoDuration(pub Duration);
 
-impl fmt::Display for GoDuration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl GoDuration {
+    /// Writes it out. Quicker than its `Display`, which comes to the same.
+    pub(crate) fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let millis = u64::try_from(self.0.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         match millis {
             0 => return f.write_str("0s"),
@@ -110,6 +112,12 @@ impl fmt::Display for GoDuration {
             rest => write!(f, ".{rest:03}")?,
         }
         f.write_str("s")
+    }
+}
+
+impl fmt::Display for GoDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 
