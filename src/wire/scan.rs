@@ -41,11 +41,17 @@ impl<'a> Scan<'a> {
     }
 
     /// The first byte of the value that comes next; the scanner stands on it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Result<u8, Error> {
-        if let Some(byte) = self.cursor.peek().filter(|byte| *byte > b' ') {
-            return Ok(byte);
+        match self.cursor.here() {
+            Some(byte) if byte > b' ' => Ok(byte),
+            _ => self.value_further_on(),
         }
+    }
+
+    /// The same behind white space, or in the next piece.
+    #[inline(never)]
+    fn value_further_on(&mut self) -> Result<u8, Error> {
         self.space();
         self.cursor.peek().ok_or_else(early)
     }
