@@ -65,6 +65,7 @@ pub(crate) struct Learnt {
     pub(crate) called: bool,
     pub(crate) first_byte: Option<Timestamp>,
     pub(crate) reported: Option<Usage>,
+    /// What has been delivered so far, as we count it: the ground of an estimate.
     pub(crate) delivered: Usage,
     pub(crate) added: Usage,
     pub(crate) failure: Option<(Code, Origin)>,
@@ -85,9 +86,16 @@ impl Learnt {
         self.asked = asked(call, prices_input);
     }
 
+    /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
+    pub(crate) fn report(&mut self, usage: Usage) {
+        if usage.is_plausible() {
+            self.reported = Some(usage);
+        }
+    }
+
     /// What was made has another size or quality than was asked for. It is priced by that, unless the operator has named a
     /// price for what was asked.
-    pub(super) fn made_as(&mut self, size: Option<&str>, quality: Option<&str>) {
+    pub(crate) fn made_as(&mut self, size: Option<&str>, quality: Option<&str>) {
         if let Some(terms) = &self.terms {
             self.options = terms.price.made_as(&self.options, size, quality);
         }

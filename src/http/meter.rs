@@ -35,6 +35,8 @@ struct Shared<J: ?Sized> {
     state: Mutex<State>,
     /// Apart from the rest: asked for each frame.
     complete: AtomicBool,
+    /// Whether anything but the guards has ever seen to the end: asked by each of them, and nearly never so.
+    handed_on: AtomicBool,
     journal: J,
 }
 
@@ -100,7 +102,8 @@ impl Journal for Nobody {
 
 impl<J: Journal> Journaled<J> {
     pub(crate) fn new(abandoned: Abandoned, journal: J) -> Self {
-        let mut shared = Arc::new(Shared { state: Mutex::default(), complete: AtomicBool::new(false), journal });
+        let (complete, handed_on) = (AtomicBool::new(false), AtomicBool::new(false));
+        let mut shared = Arc::new(Shared { state: Mutex::default(), complete, handed_on, journal });
         // Set in its place: it is most of a kilobyte.
         if let Some(state) = Arc::get_mut(&mut shared).and_then(|shared| shared.state.get_mut().ok()) {
             state.learnt.abandoned = abandoned;
@@ -174,23 +177,6 @@ impl Meter {
         self.state().learnt.first_byte.get_or_insert(at);
     }
 
-    /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
-    pub(crate) fn report(&self, usage: Usage) {
-        if usage.is_plausible() {
-            self.state().learnt.reported = Some(usage);
-        }
-    }
-
-    /// What has been delivered so far, as we count it: the ground of an estimate.
-    pub(crate) fn deliver(&self, so_far: Usage) {
-        self.state().learnt.delivered = so_far;
-    }
-
-    /// What was made has another size or quality than was asked for: it is priced by that.
-    pub(crate) fn made_as(&self, size: Option<&str>, quality: Option<&str>) {
-        self.state().learnt.made_as(size, quality);
-    }
-
     /// A refusal or failure that the caller is told of. The first one stays.
     pub(crate) fn fail(&self, error: &Error) {
         self.state().learnt.failure.get_or_insert((error.code(), error.origin()));
@@ -229,6 +215,13 @@ impl Meter {
     /// which must follow however the reading ends.
     pub(crate) fn drain(&self) {
         self.state().keeper = Keeper::Drain;
+        self.0.handed_on.store(true, Ordering::Release);
+    }
+
+    /// Whether there is or was a drain: without one, nothing is to be [deferred](Self::defer). Whoever begins one does so
+    /// before the guards fire.
+    pub(crate) fn is_handed_on(&self) -> bool {
+        self.0.handed_on.load(Ordering::Acquire)
     }
 
     /// Runs `finish` when the drain is over; gives it back when there is none. Where a job has taken over, it never runs.
@@ -283,6 +276,11 @@ impl Meter {
         look(&self.state().learnt)
     }
 
+    /// Adds to what was learnt. `note` must not ask the meter for anything.
+    pub(crate) fn learn(&self, note: impl FnOnce(&mut Learnt)) {
+        note(&mut self.state().learnt);
+    }
+
     /// The id of the request's record; `None` where nobody journals.
     pub(crate) fn record_id(&self) -> Option<Id> {
         self.0.journal.record_id()
@@ -299,10 +297,27 @@ impl Meter {
 
     /// Makes the books, or repeats them.
     pub(crate) fn book(&self, ended: Ended) -> Booked {
+        self.close(ended, |booked, _| *booked)
+    }
+
+    /// The same, and looks at what was learnt. `look` must not ask the meter for anything.
+    pub(crate) fn close<T>(&self, ended: Ended, look: impl FnOnce(&Booked, &Learnt) -> T) -> T {
         let closing = self.is_closing();
         let complete = self.is_complete();
         let state = &mut *self.state();
-        *state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing))
+        let booked = state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing));
+        look(booked, &state.learnt)
+    }
+}
+
+#[cfg(test)]
+impl Meter {
+    pub(crate) fn report(&self, usage: Usage) {
+        self.learn(|learnt| learnt.report(usage));
+    }
+
+    pub(crate) fn deliver(&self, so_far: Usage) {
+        self.learn(|learnt| learnt.delivered = so_far);
     }
 }
 

@@ -82,10 +82,9 @@ impl Entry {
 
     /// The record of the request that is over.
     fn ended(&self, meter: &Meter, ended: Ended) -> UsageRecord {
-        let booked = meter.book(ended);
-        let cut = matches!(booked.outcome, Outcome::ClientClosed | Outcome::Failed);
         let now = self.settings.clock.now();
-        meter.learnt(|learnt| {
+        meter.close(ended, |booked, learnt| {
+            let cut = matches!(booked.outcome, Outcome::ClientClosed | Outcome::Failed);
             let mut record = self.running(learnt);
             record.outcome = Some(booked.outcome);
             record.latency_ms = Some(self.millis_to(now));
@@ -188,6 +187,9 @@ impl Finish for Record {
 
     fn finish(self, ended: Ended) -> Option<StoreFuture<()>> {
         let Self { entry, meter, .. } = self;
+        if !meter.is_handed_on() {
+            return entry.journal().commit(&meter, ended);
+        }
         let drained = meter.clone();
         // Given back when there is no drain to wait for.
         let commit = meter.defer(move |ended| entry.journal().commit(&drained, ended)).err()?;

@@ -74,7 +74,7 @@ struct Asking {
 #[derive(Default)]
 struct Running {
     once: Option<Once<Settle>>,
-    governed: Option<(Meter, ReplyTo)>,
+    governed: Option<ReplyTo>,
     headroom: Headroom,
 }
 
@@ -143,18 +143,16 @@ impl Asking {
         if let Some(hold) = admission.grant.hold() {
             self.meter.may_last(hold.clone());
         }
-        let once = Some(Once::new(Settle::new(self.meter.clone(), admission.grant)));
+        let once = Some(Once::new(Settle::new(self.meter, admission.grant)));
         let future = inner.call(request);
-        let governed = Some((self.meter, self.reply));
-        State::Running { future, running: Running { once, governed, headroom: admission.headroom } }
+        State::Running { future, running: Running { once, governed: Some(self.reply), headroom: admission.headroom } }
     }
 }
 
 impl Running {
     /// The inner service's response, with the grant to be settled at the end of its body.
     fn answer<B: Body<Data = Bytes>>(&mut self, mut response: Response<B>) -> Response<QuotaBody<B>> {
-        if let Some((meter, reply)) = &self.governed {
-            meter.status(response.status().as_u16());
+        if let Some(reply) = &self.governed {
             reply.stamp(&mut response);
             set_headroom(&self.headroom, reply.request_id(), response.headers_mut());
         }

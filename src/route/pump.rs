@@ -211,17 +211,20 @@ impl<B: VendorBody> Pump<B> {
     }
 
     fn inform(&self) {
-        if let Some(usage) = self.output.usage() {
-            self.meter.report(usage);
-        }
-        if self.output.delivered() != Usage::NONE {
-            self.meter.deliver(self.output.delivered());
-        }
-        let made = self.output.is_made_as();
-        if *made != MadeAs::default() {
-            self.meter.made_as(made.size.as_deref(), made.quality.as_deref());
-        }
-        if self.output.is_complete() {
+        let out = &self.output;
+        self.meter.learn(|learnt| {
+            if let Some(usage) = out.usage() {
+                learnt.report(usage);
+            }
+            if out.delivered() != Usage::NONE {
+                learnt.delivered = out.delivered();
+            }
+            let made = out.is_made_as();
+            if *made != MadeAs::default() {
+                learnt.made_as(made.size.as_deref(), made.quality.as_deref());
+            }
+        });
+        if out.is_complete() {
             self.meter.complete();
         }
     }
