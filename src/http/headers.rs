@@ -21,24 +21,21 @@ pub const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-bufferi
 /// `x-kancy-dropped`: request fields that the vendor does not have.
 pub const DROPPED: HeaderName = HeaderName::from_static("x-kancy-dropped");
 
-/// The request's id: the one that a layer further out has found, else the caller's or a minted one. Also says whether
-/// this call is the first to know it: whoever is sets it on the response.
-pub(crate) fn find_request_id<B>(request: &Request<B>) -> (RequestId, bool) {
+/// The request's id, where a layer further out has found one.
+pub(crate) fn known_request_id<B>(request: &Request<B>) -> Option<&RequestId> {
     let extensions = request.extensions();
-    let known = || extensions.get::<Caller>().and_then(Caller::request_id).or_else(|| extensions.get::<RequestId>());
-    match known() {
-        Some(id) => (id.clone(), false),
-        None => (RequestId::accept(request.headers().get(&REQUEST_ID)), true),
-    }
+    extensions.get::<Caller>().and_then(Caller::request_id).or_else(|| extensions.get::<RequestId>())
 }
 
-/// The same, and puts it into the extensions for the layers below.
+/// The same, else the caller's or a minted one, which goes into the extensions for the layers below. Also says whether this
+/// call is the first to know it: whoever is sets it on the response.
 pub(crate) fn request_id<B>(request: &mut Request<B>) -> (RequestId, bool) {
-    let (id, is_first) = find_request_id(request);
-    if is_first {
-        request.extensions_mut().insert(id.clone());
+    if let Some(id) = known_request_id(request) {
+        return (id.clone(), false);
     }
-    (id, is_first)
+    let id = RequestId::accept(request.headers().get(&REQUEST_ID));
+    request.extensions_mut().insert(id.clone());
+    (id, true)
 }
 
 /// Sets `x-request-id`, unless it is told already.

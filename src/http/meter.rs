@@ -300,13 +300,13 @@ impl Meter {
         self.close(ended, |booked, _| *booked)
     }
 
-    /// The same, and looks at what was learnt. `look` must not ask the meter for anything.
-    pub(crate) fn close<T>(&self, ended: Ended, look: impl FnOnce(&Booked, &Learnt) -> T) -> T {
+    /// The same, and gives out what was learnt, for the last time. `look` must not ask the meter for anything.
+    pub(crate) fn close<T>(&self, ended: Ended, look: impl FnOnce(&Booked, &mut Learnt) -> T) -> T {
         let closing = self.is_closing();
         let complete = self.is_complete();
         let state = &mut *self.state();
         let booked = state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing));
-        look(booked, &state.learnt)
+        look(booked, &mut state.learnt)
     }
 }
 

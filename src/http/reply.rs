@@ -7,11 +7,13 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
 
+use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::id::RequestId;
+use crate::domain::caller::{Asks, Caller};
 
 use super::body::ResponseBody;
-use super::headers::{RETRY_AFTER_MS, SHOULD_RETRY, find_request_id, is_grpc, request_id, set_request_id};
+use super::headers::{REQUEST_ID, RETRY_AFTER_MS, SHOULD_RETRY, is_grpc, known_request_id, request_id, set_request_id};
 
 /// To whom a reply goes: taken from the request before it is handed on.
 #[derive(Clone, Debug)]
@@ -23,16 +25,25 @@ pub(crate) struct ReplyTo {
 
 impl ReplyTo {
     pub(crate) fn of<B>(request: &mut Request<B>) -> Self {
+        if let Some(Asks { request_id, by_grpc }) = request.extensions().get::<Caller>().and_then(Caller::asks) {
+            return Self { request_id: request_id.clone(), grpc: *by_grpc, owns_id: false };
+        }
         let grpc = is_grpc(request.headers());
         let (request_id, owns_id) = request_id(request);
         Self { request_id, grpc, owns_id }
     }
 
-    /// For a layer that tells the layers below of the id by the [`Caller`](crate::Caller).
-    pub(crate) fn find<B>(request: &Request<B>) -> Self {
-        let grpc = is_grpc(request.headers());
-        let (request_id, owns_id) = find_request_id(request);
+    /// For a layer that tells the layers below of the id by the [`Caller`], and has looked at the clock.
+    pub(crate) fn find<B>(request: &Request<B>, now: Timestamp) -> Self {
+        let known = known_request_id(request).cloned();
+        let (grpc, owns_id) = (is_grpc(request.headers()), known.is_none());
+        let request_id = known.unwrap_or_else(|| RequestId::accept_at(request.headers().get(&REQUEST_ID), now));
         Self { request_id, grpc, owns_id }
+    }
+
+    /// What those below are told.
+    pub(crate) fn asks(&self) -> Asks {
+        Asks { request_id: self.request_id.clone(), by_grpc: self.grpc }
     }
 
     pub(crate) fn request_id(&self) -> &RequestId {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::base::clock::Timestamp;
-use crate::base::id::{RequestId, new_id};
+use crate::base::id::{RequestId, new_id_at};
 use crate::base::log;
 use crate::base::money::Money;
 use crate::base::short_id::Id;
@@ -21,7 +21,7 @@ use crate::domain::usage::Usage;
 use crate::http::closing::Closing;
 use crate::http::finish::{Ended, Finish};
 use crate::http::headers::set_request_id;
-use crate::http::meter::{Journal, Journaled, Learnt, Meter};
+use crate::http::meter::{Journal, Journaled, Learnt, Meter, Routed};
 use crate::store::error::StoreResult;
 
 use super::layer::Settings;
@@ -48,25 +48,29 @@ impl Entry {
             Some(route) => route.shared_path(),
             None => path.chars().take(LONGEST_PATH).collect::<String>().into(),
         };
-        let id = new_id("rec_");
+        let id = new_id_at("rec_", time);
         Self { settings, id, request_id, time, caller, endpoint, modality: route.map(Endpoint::modality) }
     }
 
     /// The record as it stands while the request runs.
     fn running(&self, learnt: &Learnt) -> UsageRecord {
-        let routed = learnt.routed.as_ref();
+        self.record(learnt, learnt.routed.clone(), learnt.upstream_request_id.clone())
+    }
+
+    fn record(&self, learnt: &Learnt, routed: Option<Routed>, upstream_request_id: Option<Arc<str>>) -> UsageRecord {
+        let (provider, upstream_model) = routed.map(|to| (to.provider, to.upstream)).unzip();
         UsageRecord {
             id: self.id.clone(),
             request_id: self.request_id.id().clone(),
             time: self.time,
-            home: self.caller.home().clone(),
+            home: self.caller.shared_home(),
             key_id: self.caller.shared_key_id(),
             endpoint: Arc::clone(&self.endpoint),
             modality: learnt.terms.as_ref().map(|t| t.modality).or(self.modality),
             model: learnt.terms.as_ref().map(|t| Arc::clone(&t.id)),
-            provider: routed.map(|r| Arc::clone(&r.provider)),
-            upstream_model: routed.map(|r| Arc::clone(&r.upstream)),
-            upstream_request_id: learnt.upstream_request_id.clone(),
+            provider,
+            upstream_model,
+            upstream_request_id,
             status: learnt.status,
             code: learnt.failure.map(|(code, _)| code.as_str().into()),
             outcome: None,
@@ -85,7 +89,8 @@ impl Entry {
         let now = self.settings.clock.now();
         meter.close(ended, |booked, learnt| {
             let cut = matches!(booked.outcome, Outcome::ClientClosed | Outcome::Failed);
-            let mut record = self.running(learnt);
+            let (routed, upstream_request_id) = (learnt.routed.take(), learnt.upstream_request_id.take());
+            let mut record = self.record(learnt, routed, upstream_request_id);
             record.outcome = Some(booked.outcome);
             record.latency_ms = Some(self.millis_to(now));
             record.usage = booked.usage;
