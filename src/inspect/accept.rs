@@ -37,6 +37,8 @@ impl Default for Rules {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) bound: Bound,
+    /// The body's length, where the head tells it.
+    pub(super) length: Option<u64>,
     /// The model route and how its body is written; `None` for a request that is not inspected.
     route: Option<(Endpoint, Format)>,
 }
@@ -85,9 +87,10 @@ impl Rules {
             Some(endpoint) => Some((endpoint, format(endpoint, &head.headers)?)),
             None => None,
         };
-        match head.headers.get(CONTENT_LENGTH).map(|length| length.to_str().unwrap_or_default().parse::<u64>()) {
-            Some(Ok(length)) if length > bound.max_bytes as u64 => Err(bound.exceeded()),
-            _ => Ok(Plan { bound, route }),
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        match length {
+            Some(length) if length > bound.max_bytes as u64 => Err(bound.exceeded()),
+            length => Ok(Plan { bound, length, route }),
         }
     }
 
@@ -181,7 +184,12 @@ fn format(endpoint: Endpoint, headers: &HeaderMap) -> Result<Format, Error> {
     if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         return Err(Error::new(Code::InvalidParameter, "Compressed requests are not read: send the body as it is."));
     }
-    let media_type = content_type(headers).split(';').next().unwrap_or_default().trim();
+    let content_type = content_type(headers);
+    // As it is nearly always written.
+    let media_type = match content_type {
+        "application/json" => content_type,
+        other => other.split(';').next().unwrap_or_default().trim(),
+    };
     let is = |known: &str| media_type.eq_ignore_ascii_case(known);
     let format = if media_type.is_empty() || is("application/json") {
         Some(Format::Json)
