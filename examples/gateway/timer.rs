@@ -6,13 +6,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 use tokio::time::{self, sleep_until};
 
-type Running = Pin<Box<time::Sleep>>;
+/// A timer that runs, and whom it wakes.
+struct Running {
+    sleep: Pin<Box<time::Sleep>>,
+    waker: Waker,
+}
 
 /// Of one connection, which waits for one head at a time.
 #[derive(Clone, Default)]
@@ -54,16 +58,23 @@ impl Future for Head {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let until = self.until;
-        let running = self.running.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if running.deadline() > until {
-            running.as_mut().reset(until);
+        let Some(Running { sleep, waker }) = &mut self.running else {
+            let running = self.running.insert(Running { sleep: Box::pin(sleep_until(until)), waker: cx.waker().clone() });
+            return running.sleep.as_mut().poll(cx);
+        };
+        if sleep.deadline() > until {
+            sleep.as_mut().reset(until);
+        } else if !sleep.is_elapsed() && waker.will_wake(cx.waker()) {
+            // It is set, and will wake this task in time.
+            return Poll::Pending;
         }
+        waker.clone_from(cx.waker());
         loop {
-            ready!(running.as_mut().poll(cx));
-            if running.deadline() >= until {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= until {
                 return Poll::Ready(());
             }
-            running.as_mut().reset(until);
+            sleep.as_mut().reset(until);
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::base::hash::QuickHasher;
 
 use super::facts::{Facts, Located, StreamOptions, wrong};
 use super::json::{shown, whole};
+use super::marks::Marks;
 use super::scan::Scan;
 use name::Name;
 
@@ -45,7 +46,8 @@ const MAX_MEMBERS: usize = 1_024;
 /// `invalid_json` with the byte at fault; `invalid_parameter` with the field at fault.
 pub fn peek(pieces: &[Bytes]) -> Result<Box<Facts>, Error> {
     let body_bytes = pieces.iter().map(|p| p.len() as u64).sum();
-    let mut peek = Peek { scan: Scan::new(pieces), facts: Box::default(), fault: None, seen: Seen::default() };
+    let mut marks = Marks::new();
+    let mut peek = Peek { scan: Scan::new(pieces, &mut marks), facts: Box::default(), fault: None, seen: Seen::default() };
     peek.facts.body_bytes = body_bytes;
     let read = peek.object();
     peek.scan.check_text(pieces, read.is_ok())?;

@@ -23,13 +23,14 @@ pub(crate) const MAX_WHOLE: u64 = 1 << 53;
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     cursor: Cursor<'a>,
-    marks: Marks,
+    /// Lent, as they are larger than all else.
+    marks: &'a mut Marks,
     depth: u32,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(pieces: &'a [Bytes]) -> Self {
-        Self { cursor: Cursor::new(pieces), marks: Marks::new(), depth: 0 }
+    pub(crate) fn new(pieces: &'a [Bytes], marks: &'a mut Marks) -> Self {
+        Self { cursor: Cursor::new(pieces), marks, depth: 0 }
     }
 
     pub(crate) fn offset(&self) -> usize {
