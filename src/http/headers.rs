@@ -81,7 +81,8 @@ pub struct GoDuration(pub Duration);
 impl GoDuration {
     /// Writes it out. Quicker than its `Display`, which comes to the same.
     pub(crate) fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
-        let millis = u64::try_from(self.0.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        let millis = self.0.subsec_nanos().div_ceil(1_000_000);
+        let millis = self.0.as_secs().saturating_mul(1_000).saturating_add(millis.into());
         match millis {
             0 => return f.write_str("0s"),
             1..1_000 => {

@@ -35,6 +35,8 @@ struct Shared<J: ?Sized> {
     state: Mutex<State>,
     /// Apart from the rest: asked for each frame.
     complete: AtomicBool,
+    /// The vendor was called: from then on it may bill. Apart, as it is noted while nothing else is.
+    called: AtomicBool,
     /// Whether anything but the guards has ever seen to the end: asked by each of them, and nearly never so.
     handed_on: AtomicBool,
     journal: J,
@@ -102,8 +104,8 @@ impl Journal for Nobody {
 
 impl<J: Journal> Journaled<J> {
     pub(crate) fn new(abandoned: Abandoned, journal: J) -> Self {
-        let (complete, handed_on) = (AtomicBool::new(false), AtomicBool::new(false));
-        let mut shared = Arc::new(Shared { state: Mutex::default(), complete, handed_on, journal });
+        let [complete, called, handed_on] = [const { AtomicBool::new(false) }; 3];
+        let mut shared = Arc::new(Shared { state: Mutex::default(), complete, called, handed_on, journal });
         // Set in its place: it is most of a kilobyte.
         if let Some(state) = Arc::get_mut(&mut shared).and_then(|shared| shared.state.get_mut().ok()) {
             state.learnt.abandoned = abandoned;
@@ -127,7 +129,9 @@ impl Meter {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.learnt.called = self.0.called.load(Ordering::Acquire);
+        state
     }
 
     /// Adds units that a handler of the host's own has used. They are priced like a vendor's where the model is known.
@@ -165,7 +169,7 @@ impl Meter {
 
     /// The vendor is about to be called: from here on it may bill.
     pub(crate) fn call(&self) {
-        self.state().learnt.called = true;
+        self.0.called.store(true, Ordering::Release);
     }
 
     pub(crate) fn upstream_request_id(&self, id: Arc<str>) {

@@ -151,10 +151,11 @@ impl Values {
 
     fn set(self, headers: &mut HeaderMap) {
         headers.reserve(self.count);
-        let text = Bytes::from_owner(self.text);
+        let mut text = Bytes::from_owner(self.text);
         let mut from = 0;
         for (name, end) in self.named.into_iter().flatten() {
-            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(from..end)) {
+            // The last one takes what is left, and needs no count of its own.
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.split_to(end - from)) {
                 headers.insert(name, value);
             }
             from = end;
