@@ -59,7 +59,8 @@ impl Future for Head {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let until = self.until;
         let Some(Running { sleep, waker }) = &mut self.running else {
-            let running = self.running.insert(Running { sleep: Box::pin(sleep_until(until)), waker: cx.waker().clone() });
+            let running =
+                self.running.insert(Running { sleep: Box::pin(sleep_until(until)), waker: cx.waker().clone() });
             return running.sleep.as_mut().poll(cx);
         };
         if sleep.deadline() > until {

@@ -67,7 +67,8 @@ pub(crate) struct Learnt {
     pub(crate) reported: Option<Usage>,
     /// What has been delivered so far, as we count it: the ground of an estimate.
     pub(crate) delivered: Usage,
-    pub(crate) added: Usage,
+    /// What handlers of the host's own have added. In a box: few requests have any.
+    pub(crate) added: Option<Box<Usage>>,
     pub(crate) failure: Option<(Code, Origin)>,
     /// The failure is that the answer ended before its finish.
     pub(crate) cut_short: bool,
@@ -84,6 +85,13 @@ impl Learnt {
         let price = self.terms.as_ref().map(|t| &t.price);
         let prices_input = price.and_then(|p| p.rates(&self.options, 0)).is_some_and(|r| r.input.is_some());
         self.asked = asked(call, prices_input);
+    }
+
+    pub(super) fn add(&mut self, usage: &Usage) {
+        if *usage != Usage::NONE {
+            let added = self.added.get_or_insert_default();
+            **added = added.plus(usage);
+        }
     }
 
     /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
@@ -103,7 +111,7 @@ impl Learnt {
 
     /// Whether it got past the limits, or nobody asked them.
     pub(crate) fn was_admitted(&self) -> bool {
-        self.held.is_some() || self.called || self.added != Usage::NONE
+        self.held.is_some() || self.called || self.added.is_some()
     }
 
     /// Makes the books. `complete`: all of the vendor's answer has come. `closing`: the host is going down.
@@ -116,8 +124,9 @@ impl Learnt {
         let (used, estimated) = vendor.unwrap_or((Usage::NONE, false));
         let whole = self.abandoned == Abandoned::Held && outcome == Outcome::ClientClosed;
         let held = self.held.filter(|_| estimated);
-        let usage = held.map_or(used, |held| bounded(used, &held, whole)).plus(&self.added);
-        let priced = vendor.is_some() || self.added != Usage::NONE;
+        let usage = held.map_or(used, |held| bounded(used, &held, whole));
+        let usage = self.added.as_ref().map_or(usage, |added| usage.plus(added));
+        let priced = vendor.is_some() || self.added.is_some();
         let price = self.terms.as_ref().map(|t| &t.price).filter(|_| priced);
         let cost = price.and_then(|p| p.cost(&usage, &self.options)).unwrap_or_default();
         let cost = held.map_or(cost, |h| Money::from_nanos(bound(cost.as_nanos(), h.spend.as_nanos(), whole)));

@@ -136,8 +136,7 @@ impl Meter {
 
     /// Adds units that a handler of the host's own has used. They are priced like a vendor's where the model is known.
     pub fn add(&self, usage: Usage) {
-        let learnt = &mut self.state().learnt;
-        learnt.added = learnt.added.plus(&usage);
+        self.state().learnt.add(&usage);
     }
 
     pub(crate) fn identify(&self, call: &Call) {

@@ -47,7 +47,8 @@ const MAX_MEMBERS: usize = 1_024;
 pub fn peek(pieces: &[Bytes]) -> Result<Box<Facts>, Error> {
     let body_bytes = pieces.iter().map(|p| p.len() as u64).sum();
     let mut marks = Marks::new();
-    let mut peek = Peek { scan: Scan::new(pieces, &mut marks), facts: Box::default(), fault: None, seen: Seen::default() };
+    let mut peek =
+        Peek { scan: Scan::new(pieces, &mut marks), facts: Box::default(), fault: None, seen: Seen::default() };
     peek.facts.body_bytes = body_bytes;
     let read = peek.object();
     peek.scan.check_text(pieces, read.is_ok())?;
