@@ -39,15 +39,12 @@ impl Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        let running = self.kept().take();
-        Box::pin(Head { until: deadline.into(), running, timer: self.clone() })
+        Box::pin(Head { until: deadline.into(), timer: self.clone() })
     }
 }
 
 struct Head {
     until: time::Instant,
-    /// May fire earlier than that.
-    running: Option<Running>,
     timer: HeadTimer,
 }
 
@@ -56,17 +53,16 @@ impl Sleep for Head {}
 impl Future for Head {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let until = self.until;
-        let Some(Running { sleep, waker }) = &mut self.running else {
-            let running =
-                self.running.insert(Running { sleep: Box::pin(sleep_until(until)), waker: cx.waker().clone() });
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let (until, mut kept) = (self.until, self.timer.kept());
+        let Some(Running { sleep, waker }) = &mut *kept else {
+            let running = kept.insert(Running { sleep: Box::pin(sleep_until(until)), waker: cx.waker().clone() });
             return running.sleep.as_mut().poll(cx);
         };
         if sleep.deadline() > until {
             sleep.as_mut().reset(until);
         } else if !sleep.is_elapsed() && waker.will_wake(cx.waker()) {
-            // It is set, and will wake this task in time.
+            // It is set, and wakes this task in time.
             return Poll::Pending;
         }
         waker.clone_from(cx.waker());
@@ -77,12 +73,6 @@ impl Future for Head {
             }
             sleep.as_mut().reset(until);
         }
-    }
-}
-
-impl Drop for Head {
-    fn drop(&mut self) {
-        *self.timer.kept() = self.running.take();
     }
 }
 
