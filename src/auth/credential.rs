@@ -4,6 +4,7 @@ use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 use crate::base::error::{Code, Error};
+use crate::http::reply::ReplyHeaders;
 
 /// Where SDKs of other dialects put a key. Never a key's only place, but tolerated as an echo of it.
 static ECHOES: [HeaderName; 3] = [
@@ -12,13 +13,14 @@ static ECHOES: [HeaderName; 3] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// The headers that may hold a credential, found in one walk: a request has few headers, and a look-up of each name in turn
-/// would take longer.
+/// The headers that may hold a credential, and those that tell how to reply. They are found in one walk: a request has few
+/// headers, and a look-up of each name in turn would take longer.
 #[derive(Default)]
 pub(super) struct Presented<'a> {
     authorization: Option<&'a HeaderValue>,
     is_twice: bool,
     pub(super) has_echo: bool,
+    pub(super) reply: ReplyHeaders<'a>,
 }
 
 impl<'a> Presented<'a> {
@@ -27,7 +29,7 @@ impl<'a> Presented<'a> {
         for (name, value) in headers {
             if *name == AUTHORIZATION {
                 found.is_twice |= found.authorization.replace(value).is_some();
-            } else {
+            } else if !found.reply.take(name, value) {
                 found.has_echo |= ECHOES.contains(name);
             }
         }

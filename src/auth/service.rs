@@ -55,8 +55,8 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
         let now = self.keys.now();
-        let reply = ReplyTo::find(&request, now);
         let presented = Presented::in_headers(request.headers());
+        let reply = ReplyTo::find(&request, &presented.reply, now);
         let has_echo = presented.has_echo;
         let identity = match presented.bearer(request.headers()) {
             Ok(key) => self.keys.identify(key, now),

@@ -71,7 +71,12 @@ pub fn upstream_request_id(headers: &HeaderMap) -> Option<&str> {
 
 /// Whether the request speaks gRPC.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
+    headers.get(http::header::CONTENT_TYPE).is_some_and(speaks_grpc)
+}
+
+/// Whether this content type is one of gRPC's.
+pub(crate) fn speaks_grpc(content_type: &HeaderValue) -> bool {
+    content_type.as_bytes().starts_with(b"application/grpc")
 }
 
 /// Shows a duration as Go's `time.Duration` prints it, at millisecond grain: `250ms`, `1.5s`, `6m0s`, `1h0m0s`. Rounded up.
