@@ -87,6 +87,11 @@ impl Learnt {
         self.asked = asked(call, prices_input);
     }
 
+    /// The status that the caller gets, if it is still there.
+    pub(crate) fn tell(&mut self, status: u16) {
+        self.status = Some(status).filter(|_| !self.left);
+    }
+
     pub(super) fn add(&mut self, usage: &Usage) {
         if *usage != Usage::NONE {
             let added = self.added.get_or_insert_default();

@@ -196,8 +196,7 @@ impl Meter {
 
     /// The status that the caller gets.
     pub(crate) fn status(&self, status: u16) {
-        let learnt = &mut self.state().learnt;
-        learnt.status = Some(status).filter(|_| !learnt.left);
+        self.state().learnt.tell(status);
     }
 
     /// The caller is gone, in the middle of its request.

@@ -85,9 +85,12 @@ impl Entry {
     }
 
     /// The record of the request that is over.
-    fn ended(&self, meter: &Meter, ended: Ended) -> UsageRecord {
+    fn ended(&self, meter: &Meter, head: Option<u16>, ended: Ended) -> UsageRecord {
         let now = self.settings.clock.now();
         meter.close(ended, |booked, learnt| {
+            if let Some(status) = head {
+                learnt.tell(status);
+            }
             let cut = matches!(booked.outcome, Outcome::ClientClosed | Outcome::Failed);
             let (routed, upstream_request_id) = (learnt.routed.take(), learnt.upstream_request_id.take());
             let mut record = self.record(learnt, routed, upstream_request_id);
@@ -102,14 +105,14 @@ impl Entry {
     }
 
     /// Hands the record over; what comes back is ready when it is durable.
-    fn commit(&self, meter: &Meter, ended: Ended) -> Option<StoreFuture<()>> {
+    fn commit(&self, meter: &Meter, head: Option<u16>, ended: Ended) -> Option<StoreFuture<()>> {
         let told = |committed: StoreResult<()>| {
             if let Err(error) = committed {
                 log::store_failed("a usage record is not durable", &error);
             }
         };
         // The answer goes out whether the commit succeeds or not: the sink has the record, and tries again on its own.
-        match self.settings.sink.record(self.ended(meter, ended)).now() {
+        match self.settings.sink.record(self.ended(meter, head, ended)).now() {
             Ok(committed) => {
                 told(committed);
                 None
@@ -157,21 +160,23 @@ pub(super) struct Record {
     /// Whether the request id was made here, so that the answer must tell it.
     tells_id: bool,
     has_data: bool,
+    /// The status of the head that went out.
+    head: Option<u16>,
 }
 
 impl Record {
     pub(super) fn new(entry: Entry, tells_id: bool) -> Self {
         let entry = Journaled::new(entry.settings.abandoned, entry);
         let meter = entry.meter();
-        Self { entry, meter, tells_id, has_data: false }
+        Self { entry, meter, tells_id, has_data: false, head: None }
     }
 
     pub(super) fn meter(&self) -> &Meter {
         &self.meter
     }
 
-    pub(super) fn on_head<B>(&self, response: &mut Response<B>) {
-        self.meter.status(response.status().as_u16());
+    pub(super) fn on_head<B>(&mut self, response: &mut Response<B>) {
+        self.head = Some(response.status().as_u16());
         if self.tells_id {
             set_request_id(response.headers_mut(), &self.entry.journal().request_id);
         }
@@ -191,13 +196,13 @@ impl Finish for Record {
     }
 
     fn finish(self, ended: Ended) -> Option<StoreFuture<()>> {
-        let Self { entry, meter, .. } = self;
+        let Self { entry, meter, head, .. } = self;
         if !meter.is_handed_on() {
-            return entry.journal().commit(&meter, ended);
+            return entry.journal().commit(&meter, head, ended);
         }
         let drained = meter.clone();
         // Given back when there is no drain to wait for.
-        let commit = meter.defer(move |ended| entry.journal().commit(&drained, ended)).err()?;
+        let commit = meter.defer(move |ended| entry.journal().commit(&drained, head, ended)).err()?;
         commit(ended)
     }
 }
