@@ -55,7 +55,7 @@ impl Openings {
         }
         opened.retain(|line| !ended.contains(line.id()));
         if !self.places.is_empty() {
-            let known = ended.into_iter().filter(|id| self.places.contains_key(*id));
+            let known = ended.into_iter().filter(|id| self.places.contains_key(id.as_bytes()));
             change.ended.extend(known.map(Id::from));
         }
         let in_use = self.rows.iter().filter(|running| **running > 0).count();
@@ -99,7 +99,7 @@ impl Openings {
         let mut insert = insert(connection)?;
         for number in rows.into_iter().take(count) {
             for line in lines(&read(connection, number as i64)?) {
-                if self.places.get(line.id()) == Some(&number) {
+                if self.places.get(line.id().as_bytes()) == Some(&number) {
                     write_line(&mut insert, line)?;
                     ended.push(line.id().into());
                 }
