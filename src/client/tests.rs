@@ -3,6 +3,7 @@
 mod answers;
 mod chaos;
 mod runtimes;
+mod shared;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};

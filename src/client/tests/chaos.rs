@@ -143,3 +143,36 @@ fn whoever_asks_is_told_on_several_threads_too() {
         chaos(&runtime, seed, 400);
     }
 }
+
+/// Makes the third connection first, then the second, and never the first.
+struct Backwards {
+    ends: UnboundedSender<DuplexStream>,
+    made: AtomicU64,
+}
+
+impl Dial for Backwards {
+    fn dial(&self, _: Uri) -> Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>> {
+        let (ends, earlier) = (self.ends.clone(), self.made.fetch_add(1, Ordering::Relaxed));
+        Box::pin(async move {
+            sleep(Duration::from_secs(3 - earlier)).await;
+            if earlier == 0 {
+                return Err("the last one".into());
+            }
+            let (ours, theirs) = duplex(256);
+            ends.send(theirs)?;
+            let (sender, connection) = http1::handshake(TokioIo::new(ours)).await?;
+            tokio::spawn(connection);
+            Ok(Dialled::Http1(Http1::new(sender)))
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_while_others_got_the_connections_learns_that_the_last_one_failed() {
+    let (sender, ends) = unbounded_channel();
+    let mut world = World { pool: Pool::new(Backwards { ends: sender, made: AtomicU64::new(0) }), ends };
+    let (_first, _second, third) = (world.ask(), world.ask(), world.ask());
+    let _ends = (world.end().await, world.end().await);
+    let asked = timeout(Duration::from_secs(5), third).await.unwrap().unwrap();
+    assert_eq!(asked.unwrap_err().to_string(), "the last one");
+}
