@@ -395,13 +395,48 @@ async fn a_block_that_was_cut_ends_the_log_and_what_stood_before_it_is_kept() {
 }
 
 #[tokio::test]
-async fn the_log_of_another_database_adds_nothing() {
+async fn the_log_of_another_database_is_refused_and_left_as_it_is() {
     let (folder, other) = (Folder::new(), Folder::new());
     let store = SqliteStore::open(folder.file()).unwrap();
     drop(SqliteStore::open(other.file()).unwrap());
     end(&store, ["r".to_owned()]).await;
     std::fs::copy(folder.log(), other.log()).unwrap();
+    let refused = SqliteStore::open(other.file()).unwrap_err();
+    assert!(refused.message().contains("another database's") && !refused.message().contains('\n'), "{refused}");
+    assert_eq!(std::fs::read(other.log()).unwrap(), std::fs::read(folder.log()).unwrap());
+    std::fs::remove_file(other.log()).unwrap();
     assert_eq!(settle(&SqliteStore::open(other.file()).unwrap()).await, 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_is_the_same_by_each_of_its_names() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    drop(SqliteStore::open(folder.file()).unwrap());
+    std::os::unix::fs::symlink(folder.file(), other.file()).unwrap();
+    let store = SqliteStore::open(other.file()).unwrap();
+    end(&store, ["r".to_owned()]).await;
+    let left = crash(&folder);
+    assert_eq!(settle(&SqliteStore::open(left.file()).unwrap()).await, 1, "its log is where the file is");
+    assert!(SqliteStore::open(folder.file()).unwrap_err().message().contains("another process"));
+}
+
+#[tokio::test]
+async fn a_log_that_is_damaged_before_its_end_is_refused_and_left_as_it_is() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    for id in ["first", "second", "third"] {
+        end(&store, [id.to_owned()]).await;
+    }
+    let left = crash(&folder);
+    let mut damaged = std::fs::read(left.log()).unwrap();
+    let second = damaged.windows(6).position(|bytes| bytes == b"second").unwrap();
+    damaged[second] ^= 1;
+    std::fs::write(left.log(), &damaged).unwrap();
+    let refused = SqliteStore::open(left.file()).unwrap_err();
+    assert!(refused.message().contains("kancy.db-log: it is damaged"), "{refused}");
+    assert!(!refused.message().contains('\n'), "{refused}");
+    assert_eq!(std::fs::read(left.log()).unwrap(), damaged);
 }
 
 #[test]

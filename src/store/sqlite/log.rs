@@ -16,8 +16,8 @@ use super::line::{self, Line};
 
 /// How a block begins: tells a log of ours from any other file.
 const MARK: [u8; 8] = *b"kancylog";
-/// The mark, the checksum, the round, and the length of what follows.
-const HEAD: usize = 32;
+/// The mark, the owner, the checksum, the round, and the length of what follows.
+const HEAD: usize = 40;
 /// By so many bytes the file grows: enough for all lines of a usual round.
 const STEP: usize = 512 * 1024;
 
@@ -56,15 +56,10 @@ impl Log {
         let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path)?;
         let mut bytes = Vec::new();
         let room = file.read_to_end(&mut bytes)?;
-        // Zeros were made room of, and nothing came of it.
-        if room > 0 && bytes.first_chunk().is_none_or(|start| ![MARK, [0; 8]].contains(start)) {
-            return Err(io::Error::other("it is no log of a database"));
-        }
-        if room == 0 {
-            // That the file is there must be as durable as what it holds.
-            if let Some(folder) = path.parent().filter(|_| durable && cfg!(unix)) {
-                File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()?;
-            }
+        whose(&bytes, owner)?;
+        // That the file is there must be as durable as what it holds.
+        if let Some(folder) = path.parent().filter(|_| durable && cfg!(unix)) {
+            File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()?;
         }
         let mut log = Self {
             file,
@@ -80,6 +75,11 @@ impl Log {
             unwritten: 0,
         };
         log.written = log.valid(&bytes);
+        if durable && log.goes_on(&bytes) {
+            return Err(io::Error::other(
+                "it is damaged before its end: restore a copy, or move it away to go on without what it holds",
+            ));
+        }
         bytes.truncate(log.written);
         log.bytes = bytes;
         log.lines = log.lines().count();
@@ -89,13 +89,23 @@ impl Log {
     /// How long the valid blocks of one round are at the start of `bytes`.
     fn valid(&self, bytes: &[u8]) -> usize {
         let mut at = 0;
-        while let Some(block) = bytes.get(at..).and_then(Block::read)
-            && block.round == self.round
-            && block.checksum == self.checksum(at, block.content)
-        {
+        while let Some(block) = self.block(bytes, at) {
             at += HEAD + block.content.len();
         }
         at
+    }
+
+    /// Whether there is a block of this round behind the first that is not valid. Each is synced before the next is
+    /// written, so that one was not cut by a crash.
+    fn goes_on(&self, bytes: &[u8]) -> bool {
+        (self.written + 1..bytes.len()).any(|at| self.block(bytes, at).is_some())
+    }
+
+    /// The valid block of this round at `at`.
+    fn block<'a>(&self, bytes: &'a [u8], at: usize) -> Option<Block<'a>> {
+        let block = Block::read(bytes.get(at..)?)?;
+        let is_ours = (block.owner, block.round) == (self.owner, self.round);
+        (is_ours && block.checksum == self.checksum(at, block.content)).then_some(block)
     }
 
     /// The lines of this round, written or not.
@@ -132,9 +142,9 @@ impl Log {
         self.unwritten += count;
         let (at, round) = (self.written, self.round);
         let content = &self.bytes[at + HEAD..];
-        let numbers = [self.checksum(at, content), round, content.len() as u64].map(u64::to_le_bytes);
-        let head = [MARK, numbers[0], numbers[1], numbers[2]];
-        self.bytes[at..at + HEAD].copy_from_slice(head.as_flattened());
+        let numbers = [self.owner, self.checksum(at, content), round, content.len() as u64].map(u64::to_le_bytes);
+        self.bytes[at..at + MARK.len()].copy_from_slice(&MARK);
+        self.bytes[at + MARK.len()..at + HEAD].copy_from_slice(numbers.as_flattened());
         let is_astray = std::mem::replace(&mut self.is_astray, true);
         if self.bytes.len() > self.room {
             self.grow()?;
@@ -190,6 +200,7 @@ impl Log {
 }
 
 struct Block<'a> {
+    owner: u64,
     checksum: u64,
     round: u64,
     content: &'a [u8],
@@ -198,13 +209,143 @@ struct Block<'a> {
 impl<'a> Block<'a> {
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let (head, rest) = bytes.split_at_checked(HEAD)?;
-        let &[MARK, checksum, round, length] = head.as_chunks().0 else { return None };
-        let length = usize::try_from(u64::from_le_bytes(length)).ok().filter(|length| *length > 0)?;
-        let content = rest.get(..length)?;
-        Some(Self { checksum: u64::from_le_bytes(checksum), round: u64::from_le_bytes(round), content })
+        let &[MARK, owner, checksum, round, length] = head.as_chunks().0 else { return None };
+        let [owner, checksum, round, length] = [owner, checksum, round, length].map(u64::from_le_bytes);
+        let length = usize::try_from(length).ok().filter(|length| *length > 0)?;
+        Some(Self { owner, checksum, round, content: rest.get(..length)? })
+    }
+}
+
+/// Refuses what is not a log of this owner: it would be written over.
+fn whose(bytes: &[u8], owner: u64) -> io::Result<()> {
+    match bytes.as_chunks().0 {
+        _ if bytes.is_empty() => Ok(()),
+        // Room was made, and nothing came of it.
+        [[0, 0, 0, 0, 0, 0, 0, 0], ..] => Ok(()),
+        [MARK, other, ..] if *other == owner.to_le_bytes() => Ok(()),
+        [MARK, _, ..] => {
+            Err(io::Error::other("it is another database's: put it back beside that one, or move it away"))
+        }
+        _ => Err(io::Error::other("it is no log of a database")),
     }
 }
 
 fn round_of(bytes: &[u8]) -> u64 {
     Block::read(bytes).map_or_else(|| u64::from_le_bytes(random()), |block| block.round)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::record::UsageRecord;
+    use crate::store::contract::ledger::{NOON, record};
+
+    const OWNER: u64 = 7;
+
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("kancy-log-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Self(folder)
+        }
+
+        fn open(&self) -> io::Result<Log> {
+            Log::open(&self.0.join("kancy.db"), OWNER, true)
+        }
+
+        /// The ids in the log when `bytes` are all that there is of it.
+        fn ids(&self, bytes: &[u8]) -> io::Result<Vec<String>> {
+            let file = beside(&self.0.join("kancy.db"));
+            std::fs::write(&file, bytes).unwrap();
+            let ids = self.open().map(|log| log.lines().map(|line| line.id().to_owned()).collect());
+            assert_eq!(std::fs::read(&file).unwrap(), bytes, "who reads it writes nothing");
+            ids
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            drop(std::fs::remove_dir_all(&self.0));
+        }
+    }
+
+    fn append(log: &mut Log, id: &str) -> usize {
+        let mut lines = Vec::new();
+        line::push(&UsageRecord { outcome: None, ..record(id, NOON) }, &mut lines);
+        log.append(1, &lines).unwrap();
+        log.written
+    }
+
+    /// A round of three blocks over one of the same lengths and one more, and where each of the three ends.
+    fn rounds(place: &Place) -> (Vec<u8>, [usize; 3]) {
+        let mut log = place.open().unwrap();
+        for id in ["old1", "old2", "old3", "old4"] {
+            append(&mut log, id);
+        }
+        log.restart();
+        let ends = ["new1", "new2", "new3"].map(|id| append(&mut log, id));
+        let mut bytes = std::fs::read(&log.path).unwrap();
+        bytes.truncate(8 * 1024);
+        (bytes, ends)
+    }
+
+    #[test]
+    fn a_last_block_that_is_torn_anywhere_ends_the_log_and_no_block_of_an_earlier_round_comes_back() {
+        let place = Place::new("torn");
+        let (bytes, [_, second, third]) = rounds(&place);
+        assert_eq!(place.ids(&bytes).unwrap(), ["new1", "new2", "new3"]);
+        for at in second..third {
+            assert_eq!(place.ids(&bytes[..at]).unwrap(), ["new1", "new2"], "cut at {at}");
+            for flip in [1, 0x80] {
+                let mut torn = bytes.clone();
+                torn[at] ^= flip;
+                assert_eq!(place.ids(&torn).unwrap(), ["new1", "new2"], "flipped at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_damaged_before_others_is_refused_wherever_it_is() {
+        let place = Place::new("damaged");
+        let (bytes, [first, second, _]) = rounds(&place);
+        for at in first..second {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            let refused = place.ids(&damaged).unwrap_err();
+            assert!(refused.to_string().starts_with("it is damaged"), "at {at}: {refused}");
+        }
+    }
+
+    #[test]
+    fn the_first_block_of_a_round_may_be_torn_over_the_round_before() {
+        let place = Place::new("first");
+        let mut log = place.open().unwrap();
+        for id in ["old1", "old2", "old3"] {
+            append(&mut log, id);
+        }
+        let old = std::fs::read(&log.path).unwrap()[..8 * 1024].to_vec();
+        log.restart();
+        let end = append(&mut log, "new1");
+        let new = std::fs::read(&log.path).unwrap()[..8 * 1024].to_vec();
+        for at in HEAD..end {
+            let whole = new[at..end] == old[at..end];
+            let torn = [&new[..at], &old[at..]].concat();
+            assert_eq!(place.ids(&torn).unwrap(), if whole { vec!["new1"] } else { vec![] }, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_log_reads_the_same_in_every_version() {
+        let place = Place::new("format");
+        let mut log = place.open().unwrap();
+        log.round = 9;
+        log.append(1, b"\x03\0\0\0\x01\x05ab").unwrap();
+        log.append(1, b"\x02\0\0\0\x00\x04c").unwrap();
+        let bytes = std::fs::read(&log.path).unwrap();
+        let checksums = [16, HEAD + 8 + 16].map(|at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap()));
+        assert_eq!(checksums, [17_009_351_165_991_312_527, 3_090_612_193_989_480_329]);
+        assert_eq!(place.ids(&bytes).unwrap(), ["ab", "c"]);
+    }
 }

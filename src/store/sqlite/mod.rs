@@ -86,7 +86,7 @@ impl SqliteStore {
 
     /// Opens with options.
     pub fn open_with(path: impl AsRef<Path>, options: SqliteOptions) -> StoreResult<Self> {
-        let path = path.as_ref();
+        let path = &*open::named(path.as_ref());
         let lock = open::lock(path)?;
         let mut connection = open::connect(path, options.durable)?;
         let (recovered, log) = open::prepare(&mut connection, path, options.durable)?;

@@ -1,5 +1,6 @@
 //! Opening a file: the lock, the connection, the versions of its tables, and what a crash left behind.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +28,14 @@ const MIGRATIONS: &[&str] = &[
 const CACHE_KIB: i64 = 32 * 1024;
 /// Pages of 4 KiB after which the log is copied into the file.
 const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// The name that a link stands for: what is beside the file must be found by each of its names, as SQLite finds its own.
+pub(super) fn named(path: &Path) -> Cow<'_, Path> {
+    match path.canonicalize() {
+        Ok(file) if path.is_symlink() => file.into(),
+        _ => path.into(),
+    }
+}
 
 /// Takes the lock file beside `path`, for as long as the returned file lives.
 pub(super) fn lock(path: &Path) -> StoreResult<File> {
