@@ -9,11 +9,19 @@
 //! the same.
 
 mod body;
+mod exchange;
 mod guard;
 mod host;
+mod pool;
 mod service;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
 
 pub use body::ClientBody;
 pub use guard::PrivateAddress;
 pub use host::TokioHost;
 pub use service::{ClientFuture, HyperClient};
+
+type BoxError = Box<dyn Error + Send + Sync>;

@@ -1,38 +1,33 @@
 //! The client itself, and its bound on the time to the first byte.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::USER_AGENT;
 use http::{HeaderValue, Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
-use hyper_util::client::legacy::{Client, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::http::body::CallBody;
 use crate::http::dial;
 use crate::http::fetch::Fetch;
-use crate::http::timeout::TimedOut;
 use crate::provider::traits::Timeouts;
 
+use super::BoxError;
 use super::body::ClientBody;
+use super::exchange::Exchange;
 use super::guard::{PrivateAddress, PublicOnly};
-
-type BoxError = Box<dyn StdError + Send + Sync>;
+use super::pool::Pool;
 
 const CONNECT: Duration = Duration::from_secs(5);
-const POOL_IDLE: Duration = Duration::from_secs(60);
 
 /// A pooled HTTP client. Cheap to clone; clones share the pool.
 ///
@@ -43,53 +38,43 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 pub struct HyperClient(Arc<Pools>);
 
 struct Pools {
-    vendors: Pool<GaiResolver>,
+    vendors: Pool,
     /// For results: a pool apart, so that no connection of the other one is taken past its guard.
-    results: Pool<PublicOnly>,
+    results: Pool,
 }
-
-type Pool<R> = Client<HttpsConnector<HttpConnector<R>>, CallBody>;
 
 impl HyperClient {
     /// A client that trusts Mozilla's root certificates. Plain `http` is accepted: a base URL is the operator's choice.
     pub fn new() -> Self {
-        // Services are cloned for each request, and this one is a kilobyte.
-        Self(Arc::new(Pools { vendors: pool(GaiResolver::new()), results: pool(PublicOnly::new()) }))
+        let pools = Pools {
+            vendors: Pool::new(connector(GaiResolver::new())),
+            results: Pool::new(connector(PublicOnly::new())),
+        };
+        Self(Arc::new(pools))
     }
 
-    fn send(&self, request: Request<CallBody>) -> Sent {
+    fn send(&self, request: Request<CallBody>) -> Result<Exchange, BoxError> {
         let fetch = request.extensions().get::<Fetch>().is_some_and(|fetch| !fetch.may_be_private());
-        if !fetch && request.extensions().get::<dial::PublicOnly>().is_none() {
-            return Sent::Called { call: self.0.vendors.request(request) };
-        }
-        if PublicOnly::refuses(request.uri()) {
-            return Sent::Refused;
-        }
-        Sent::Called { call: self.0.results.request(request) }
+        let pool = if !fetch && request.extensions().get::<dial::PublicOnly>().is_none() {
+            &self.0.vendors
+        } else if PublicOnly::refuses(request.uri()) {
+            return Err(PrivateAddress.into());
+        } else {
+            &self.0.results
+        };
+        Ok(Exchange::new(pool.origin(request.uri())?, request))
     }
 }
 
-fn pool<R>(resolver: R) -> Pool<R>
+fn connector<R>(resolver: R) -> HttpsConnector<HttpConnector<R>>
 where
-    R: Clone + Send + Sync + 'static,
-    HttpsConnector<HttpConnector<R>>: Connect,
     HttpConnector<R>: Service<Uri, Response = TokioIo<TcpStream>, Future: Send, Error: Into<BoxError>>,
 {
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(CONNECT));
     tcp.enforce_http(false);
-    let connector = HttpsConnectorBuilder::new()
-        .with_webpki_roots()
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .wrap_connector(tcp);
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .timer(TokioTimer::new())
-        .build(connector)
+    HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().enable_http2().wrap_connector(tcp)
 }
 
 impl Default for HyperClient {
@@ -106,7 +91,7 @@ impl fmt::Debug for HyperClient {
 
 impl Service<Request<CallBody>> for HyperClient {
     type Response = Response<ClientBody>;
-    type Error = Box<dyn StdError + Send + Sync>;
+    type Error = BoxError;
     type Future = ClientFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -119,42 +104,24 @@ impl Service<Request<CallBody>> for HyperClient {
             .headers_mut()
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!("kancy/", env!("CARGO_PKG_VERSION"))));
-        ClientFuture { call: self.send(request), limit: sleep(timeouts.first_byte), idle: timeouts.idle }
+        let exchange = self.send(request).unwrap_or_else(Exchange::failed);
+        ClientFuture { exchange, timeouts }
     }
 }
 
-pin_project! {
-    #[project = SentProj]
-    enum Sent {
-        Called { #[pin] call: ResponseFuture },
-        Refused,
-    }
-}
-
-pin_project! {
-    /// The future of [`HyperClient`].
-    pub struct ClientFuture {
-        #[pin]
-        call: Sent,
-        #[pin]
-        limit: Sleep,
-        idle: Duration,
-    }
+/// The future of [`HyperClient`].
+pub struct ClientFuture {
+    exchange: Exchange,
+    timeouts: Timeouts,
 }
 
 impl Future for ClientFuture {
-    type Output = Result<Response<ClientBody>, Box<dyn StdError + Send + Sync>>;
+    type Output = Result<Response<ClientBody>, BoxError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let answer = match this.call.project() {
-            SentProj::Called { call } => call.poll(cx),
-            SentProj::Refused => return Poll::Ready(Err(PrivateAddress.into())),
-        };
-        if let Poll::Ready(answer) = answer {
-            return Poll::Ready(Ok(answer?.map(|body| ClientBody::new(body, *this.idle))));
-        }
-        this.limit.poll(cx).map(|()| Err(TimedOut::FirstByte.into()))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Timeouts { first_byte, idle } = self.timeouts;
+        let answer = ready!(self.exchange.poll(first_byte, cx));
+        Poll::Ready(answer.map(|(response, lease)| response.map(|body| ClientBody::new(body, lease, idle))))
     }
 }
 

@@ -80,6 +80,12 @@ fn change(value: &mut Value, steps: &[usize], other: Option<Value>) {
     }
 }
 
+#[test]
+fn an_answer_whose_rest_is_none_breaks_off_once_its_first_picture_is_on_its_way() {
+    let answer = json!({"predictions": [{"mimeType": "image/png", "bytesBase64Encoded": "x".repeat(5_000)}, null]});
+    harmless("imagen", answer.to_string(), true);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -94,25 +100,35 @@ proptest! {
         changes.into_iter().for_each(|(steps, other)| change(&mut answer, &steps, other));
         let mut text = answer.to_string();
         text.truncate(cut.unwrap_or(usize::MAX));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let answer = Answer::json(200, &text);
-            let world = world("", move |_| answer.clone()).await;
-            let form = if inline { "b64_json" } else { "url" };
-            let reply = world.images(&json!({"model": model, "prompt": "a", "response_format": form})).await;
-            let value: Value = serde_json::from_slice(&reply.bytes).unwrap();
-            let record = world.records().await.pop().unwrap();
-            if reply.status != 200 {
-                assert!(matches!(reply.status, 400 | 429 | 500), "{text}");
-                assert_eq!(value["error"]["origin"], "provider", "{text}: {value}");
-                assert_eq!((record.outcome, record.usage.images), (Some(Outcome::ProviderFailed), 0), "{text}");
-                return;
-            }
-            let data = value["data"].as_array().unwrap();
-            assert!(!data.is_empty(), "{text}");
-            assert!(data.iter().all(|made| made["url"].is_string() || made["b64_json"].is_string()), "{text}: {value}");
-            let booked = (record.outcome, record.usage.images, record.estimated);
-            assert_eq!(booked, (Some(Outcome::Completed), data.len() as u64, false), "{text}");
-        });
+        harmless(model, text, inline);
     }
+}
+
+fn harmless(model: &str, text: String, inline: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let answer = Answer::json(200, &text);
+        let world = world("", move |_| answer.clone()).await;
+        let form = if inline { "b64_json" } else { "url" };
+        let reply = world.images(&json!({"model": model, "prompt": "a", "response_format": form})).await;
+        let record = world.records().await.pop().unwrap();
+        if reply.broke_off {
+            // Its first picture, which is booked, was on its way when the rest turned out to be no answer.
+            assert!(text.len() > 4_000, "{text}");
+            assert_eq!((record.outcome, record.usage.images), (Some(Outcome::ProviderFailed), 1), "{text}");
+            return;
+        }
+        let value: Value = serde_json::from_slice(&reply.bytes).unwrap();
+        if reply.status != 200 {
+            assert!(matches!(reply.status, 400 | 429 | 500), "{text}");
+            assert_eq!(value["error"]["origin"], "provider", "{text}: {value}");
+            assert_eq!((record.outcome, record.usage.images), (Some(Outcome::ProviderFailed), 0), "{text}");
+            return;
+        }
+        let data = value["data"].as_array().unwrap();
+        assert!(!data.is_empty(), "{text}");
+        assert!(data.iter().all(|made| made["url"].is_string() || made["b64_json"].is_string()), "{text}: {value}");
+        let booked = (record.outcome, record.usage.images, record.estimated);
+        assert_eq!(booked, (Some(Outcome::Completed), data.len() as u64, false), "{text}");
+    });
 }

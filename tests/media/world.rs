@@ -177,7 +177,9 @@ pub struct World {
 pub struct Reply {
     pub status: u16,
     pub headers: HeaderMap,
+    /// Empty where the answer broke off.
     pub bytes: Bytes,
+    pub broke_off: bool,
 }
 
 impl Reply {
@@ -242,8 +244,9 @@ impl World {
             .header("authorization", format!("Bearer {}", self.key.text.expose()));
         let response = self.gateway.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
-        let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        Reply { status: head.status.as_u16(), headers: head.headers, bytes }
+        let body = body.collect().await.map(|body| body.to_bytes());
+        let broke_off = body.is_err();
+        Reply { status: head.status.as_u16(), headers: head.headers, bytes: body.unwrap_or_default(), broke_off }
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Reply {

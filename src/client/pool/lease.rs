@@ -1,0 +1,51 @@
+//! A connection while it serves a request.
+
+use std::sync::Arc;
+
+use http::Request;
+
+use crate::http::body::CallBody;
+
+use super::dial::{Answer, Dialled};
+use super::origin::Origin;
+use super::silence::Silence;
+
+/// A connection that serves one request. Dropped, an HTTP/1.1 connection ends with its request.
+pub(in crate::client) struct Lease {
+    origin: Arc<Origin>,
+    connection: Dialled,
+    /// Of HTTP/2, where each request has its own.
+    silence: Option<Silence>,
+}
+
+impl Lease {
+    pub(super) fn new(origin: Arc<Origin>, connection: Dialled) -> Self {
+        Self { origin, connection, silence: None }
+    }
+
+    /// Sends a request, addressed as the connection's version wants it.
+    pub(in crate::client) fn send(&mut self, mut request: Request<CallBody>) -> Answer {
+        match self.connection {
+            Dialled::Http1(_) => self.origin.address_http1(&mut request),
+            Dialled::Http2(_) => self.origin.address_http2(&mut request),
+        }
+        self.connection.send(request)
+    }
+
+    /// For a wait for the vendor.
+    pub(in crate::client) fn silence(&mut self) -> &mut Silence {
+        match &mut self.connection {
+            Dialled::Http1(http1) => &mut http1.silence,
+            Dialled::Http2(_) => self.silence.get_or_insert_with(Silence::new),
+        }
+    }
+
+    pub(in crate::client) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// For the next request, as soon as hyper has read the answer to its end.
+    pub(in crate::client) fn give_back(self) {
+        self.origin.give(self.connection, true);
+    }
+}

@@ -1,0 +1,304 @@
+//! The connections to one origin, and the requests that wait for one.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::header::HOST;
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Request, Uri, Version};
+use hyper::client::conn::http2;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use crate::client::BoxError;
+use crate::http::body::CallBody;
+
+use super::dial::{Dial, Dialled, Http1};
+use super::lease::Lease;
+
+/// How often it is looked for what has not been used; it goes after [`ROUNDS`] of them.
+const ROUND: Duration = Duration::from_secs(20);
+const ROUNDS: u32 = 3;
+
+/// A scheme and an authority.
+pub(in crate::client) struct Origin {
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+    dial: Arc<dyn Dial>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The one put back last is taken first, so that those which are too many grow old.
+    idle: Vec<Idle>,
+    shared: Option<Shared>,
+    waiting: VecDeque<Waiter>,
+    dialling: usize,
+    tickets: u64,
+    round: u32,
+    sweeper: Option<AbortHandle>,
+}
+
+struct Idle {
+    http1: Http1,
+    since: u32,
+}
+
+struct Shared {
+    sender: http2::SendRequest<CallBody>,
+    used: u32,
+}
+
+struct Waiter {
+    ticket: u64,
+    give: oneshot::Sender<Result<Fetched, BoxError>>,
+}
+
+/// What a waiter is given: a connection, and whether it has served before.
+type Fetched = (Dialled, bool);
+
+/// What an origin has for a request.
+pub(in crate::client) enum Found {
+    /// A connection that has served before.
+    Free(Lease),
+    /// One is being made; one that is put back before counts, too.
+    Arriving(Arriving),
+}
+
+impl Origin {
+    pub(super) fn new(scheme: Scheme, authority: Authority, dial: Arc<dyn Dial>) -> Result<Self, BoxError> {
+        let usual = if scheme == Scheme::HTTPS { 443 } else { 80 };
+        let host = match authority.port_u16() {
+            Some(port) if port != usual => HeaderValue::try_from(format!("{}:{port}", authority.host())),
+            _ => HeaderValue::from_str(authority.host()),
+        };
+        Ok(Self { scheme, authority, host: host?, dial, state: Mutex::default() })
+    }
+
+    /// A connection for one request.
+    pub(in crate::client) fn find(self: &Arc<Self>) -> Found {
+        let mut state = self.state();
+        if let Some(connection) = state.take() {
+            return Found::Free(Lease::new(self.clone(), connection));
+        }
+        let (give, given) = oneshot::channel();
+        state.tickets += 1;
+        let ticket = state.tickets;
+        state.waiting.push_back(Waiter { ticket, give });
+        state.dialling += 1;
+        drop(state);
+        let attempt = Attempt { origin: self.clone(), ticket, end: Err("the connection was given up".into()) };
+        let dialling = self.dial.dial(self.url("/"));
+        tokio::spawn(async move { attempt.end(dialling.await) });
+        Found::Arriving(Arriving { origin: self.clone(), given, got: None })
+    }
+
+    /// Takes a connection: the request that has waited longest gets it.
+    pub(super) fn give(self: &Arc<Self>, connection: Dialled, used: bool) {
+        let mut state = self.state();
+        match connection {
+            Dialled::Http1(http1) => state.give(http1, used),
+            Dialled::Http2(_) if used => return,
+            Dialled::Http2(sender) => state.share(sender),
+        }
+        if state.sweeper.as_ref().is_some_and(|sweeper| !sweeper.is_finished()) || state.is_empty() {
+            return;
+        }
+        // An answer may be dropped anywhere.
+        if let Ok(runtime) = Handle::try_current() {
+            state.sweeper = Some(runtime.spawn(sweep(Arc::downgrade(self))).abort_handle());
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.is_empty() && state.dialling == 0
+    }
+
+    /// Path and query alone, and the header that names the host.
+    pub(super) fn address_http1(&self, request: &mut Request<CallBody>) {
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        *request.version_mut() = Version::HTTP_11;
+        request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
+    }
+
+    /// The whole URL. It is there but where the request was on its way over HTTP/1.1 before.
+    pub(super) fn address_http2(&self, request: &mut Request<CallBody>) {
+        if request.uri().authority().is_none() {
+            *request.uri_mut() = self.url(request.uri().path_and_query().map_or("/", |path| path.as_str()));
+        }
+    }
+
+    fn url(&self, path: &str) -> Uri {
+        let url = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
+        // Its parts come from URLs.
+        url.build().unwrap_or_default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Option<Dialled> {
+        if let Some(shared) = self.shared.as_mut().filter(|shared| !shared.sender.is_closed()) {
+            shared.used = self.round;
+            return Some(Dialled::Http2(shared.sender.clone()));
+        }
+        self.shared = None;
+        let mut at = self.idle.len();
+        while let Some(before) = at.checked_sub(1) {
+            at = before;
+            // One that is neither is being read to its end.
+            if self.idle[at].http1.sender.is_ready() {
+                return Some(Dialled::Http1(self.idle.remove(at).http1));
+            }
+            if self.idle[at].http1.sender.is_closed() {
+                self.idle.remove(at);
+            }
+        }
+        None
+    }
+
+    fn give(&mut self, mut http1: Http1, used: bool) {
+        // A new one goes to whoever waits even if it ended at once: they learn of it.
+        if used && !http1.sender.is_ready() {
+            self.idle.push(Idle { http1, since: self.round });
+            return;
+        }
+        while let Some(waiter) = self.waiting.pop_front() {
+            match waiter.give.send(Ok((Dialled::Http1(http1), used))) {
+                Err(Ok((Dialled::Http1(back), _))) => http1 = back,
+                _ => return,
+            }
+        }
+        self.idle.push(Idle { http1, since: self.round });
+    }
+
+    /// All who wait get the one connection, and those that are still being made are not needed.
+    fn share(&mut self, sender: http2::SendRequest<CallBody>) {
+        let shared = match self.shared.take() {
+            Some(shared) if !shared.sender.is_closed() => shared,
+            _ => Shared { sender, used: self.round },
+        };
+        for waiter in mem::take(&mut self.waiting) {
+            let _ = waiter.give.send(Ok((Dialled::Http2(shared.sender.clone()), false)));
+        }
+        self.shared = Some(shared);
+    }
+
+    /// An attempt failed: so does the request that it was made for, or, where that one is served, one for which no attempt
+    /// is left.
+    fn fail(&mut self, ticket: u64, error: BoxError) {
+        let own = self.waiting.iter().position(|waiter| waiter.ticket == ticket);
+        let waiter = match own {
+            Some(at) => self.waiting.remove(at),
+            None if self.waiting.len() > self.dialling => self.waiting.pop_front(),
+            None => None,
+        };
+        if let Some(waiter) = waiter {
+            let _ = waiter.give.send(Err(error));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.shared.is_none()
+    }
+
+    /// Lets go of what has not been used. Whether nothing is left.
+    fn sweep(&mut self) -> bool {
+        self.round += 1;
+        let old = |since: u32| self.round - since >= ROUNDS;
+        self.idle.retain(|idle| !idle.http1.sender.is_closed() && !old(idle.since));
+        if self.shared.as_ref().is_some_and(|shared| shared.sender.is_closed() || old(shared.used)) {
+            self.shared = None;
+        }
+        if self.is_empty() {
+            self.sweeper = None;
+        }
+        self.is_empty()
+    }
+}
+
+async fn sweep(origin: Weak<Origin>) {
+    loop {
+        tokio::time::sleep(ROUND).await;
+        let Some(origin) = origin.upgrade() else { return };
+        if origin.state().sweep() {
+            return;
+        }
+    }
+}
+
+/// A connection being made. However it ends, those who wait are told.
+struct Attempt {
+    origin: Arc<Origin>,
+    ticket: u64,
+    /// What is to be told. Until then: that nobody works on it any more.
+    end: Result<(), BoxError>,
+}
+
+impl Attempt {
+    fn end(mut self, dialled: Result<Dialled, BoxError>) {
+        self.end = dialled.map(|connection| self.origin.give(connection, false));
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let mut state = self.origin.state();
+        state.dialling -= 1;
+        if let Err(error) = mem::replace(&mut self.end, Ok(())) {
+            state.fail(self.ticket, error);
+        }
+    }
+}
+
+/// A connection to come.
+pub(in crate::client) struct Arriving {
+    origin: Arc<Origin>,
+    given: oneshot::Receiver<Result<Fetched, BoxError>>,
+    got: Option<Fetched>,
+}
+
+impl Arriving {
+    /// The connection, and whether it has served before. `None` when it ended before it could serve, which says nothing of the
+    /// next one.
+    pub(in crate::client) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Lease, bool)>, BoxError>> {
+        if self.got.is_none() {
+            let given = ready!(Pin::new(&mut self.given).poll(cx));
+            self.got = Some(given.unwrap_or_else(|gone| Err(gone.into()))?);
+        }
+        let Some((connection, used)) = &mut self.got else { return Poll::Pending };
+        let fresh = !*used;
+        match ready!(connection.poll_ready(cx)) {
+            Ok(()) => {}
+            Err(error) if fresh => return Poll::Ready(Err(error.into())),
+            Err(_) => return Poll::Ready(Ok(None)),
+        }
+        let got = self.got.take();
+        Poll::Ready(Ok(got.map(|(connection, used)| (Lease::new(self.origin.clone(), connection), used))))
+    }
+}
+
+impl Drop for Arriving {
+    /// Whoever waited is gone; the connection may serve somebody else.
+    fn drop(&mut self) {
+        let given = self.got.take().or_else(|| {
+            self.given.close();
+            self.given.try_recv().ok()?.ok()
+        });
+        if let Some((connection, used)) = given {
+            self.origin.give(connection, used);
+        }
+    }
+}
