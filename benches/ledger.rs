@@ -23,7 +23,7 @@ fn finished() -> Vec<UsageRecord> {
     let row = |n: usize| {
         let mut row = record(&new_id::<String>("rec_"), NOON.plus(Duration::from_millis(n as u64)));
         row.request_id = new_id("req_");
-        row.home.workspace = Name::new(&format!("w{}", n % 50)).expect("a name");
+        Arc::make_mut(&mut row.home).workspace = Name::new(&format!("w{}", n % 50)).expect("a name");
         row.key_id = format!("key{:022}", n % 500).into();
         row.upstream_request_id = Some(new_id("chatcmpl-"));
         row

@@ -7,6 +7,7 @@ mod databases;
 mod servers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use databases::{connect, database};
@@ -27,8 +28,9 @@ fn rows(count: usize) -> impl Iterator<Item = UsageRecord> {
     let step = Duration::from_secs(30 * DAY) / u32::try_from(count).unwrap();
     (0..count).map(move |n| {
         let mut row = record(&format!("rec_{n:08}"), start.plus(step * u32::try_from(n).unwrap()));
-        row.home.workspace = Name::new(&format!("w{}", n % WORKSPACES)).unwrap();
-        row.home.project = Name::new(["site", "shop"][n / WORKSPACES % 2]).unwrap();
+        let home = Arc::make_mut(&mut row.home);
+        home.workspace = Name::new(&format!("w{}", n % WORKSPACES)).unwrap();
+        home.project = Name::new(["site", "shop"][n / WORKSPACES % 2]).unwrap();
         row.key_id = format!("key{}", n % 100).into();
         row.model = Some(["gpt-4o", "claude-3-opus", "qwen-max"][n % 3].into());
         row.cost = Money::from_nanos(1_000_000);

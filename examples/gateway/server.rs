@@ -1,21 +1,24 @@
 //! The server: connections, and a shutdown that lets requests finish.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
+use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use kancy::gateway::{GatewayBody, GatewayFuture};
 use kancy::{Closing, Gateway};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tower::ServiceExt;
+use tokio::sync::mpsc;
+use tower::Service as _;
 
 use crate::accept::accept;
 use crate::ahead::InTurn;
@@ -58,7 +61,8 @@ pub async fn serve(
 ) {
     let mut server = auto::Builder::new(Woken(closing.clone()));
     server.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(20)));
-    let connections = GracefulShutdown::new();
+    // Closed when the connections are to finish. Each holds a sender: when there is none left, all have ended.
+    let (draining, (running, mut ended)) = (Closing::default(), mpsc::channel::<Infallible>(1));
     loop {
         let stream = tokio::select! {
             accepted = accept(&listener) => match accepted {
@@ -71,27 +75,47 @@ pub async fn serve(
             },
             () = signals.any() => break,
         };
-        let service =
-            TowerToHyperService::new(gateway.clone().map_request(|r: Request<Incoming>| r.map(Deadline::new)));
-        let (mut server, watcher, closing) = (server.clone(), connections.watcher(), closing.clone());
+        let service = Served(RefCell::new(gateway.clone()));
+        let (mut server, draining, closing, running) =
+            (server.clone(), draining.clone(), closing.clone(), running.clone());
         workers.spawn(async move {
+            let _running = running;
             // A connection that cannot be moved here is one that is gone.
             let Ok(stream) = stream.into_std().and_then(TcpStream::from_std) else { return };
             let stream = InTurn::new(Enveloped::new(Greeting::new(Linger::new(stream), HEADERS)));
             server.http1().timer(HeadTimer::default()).header_read_timeout(HEADERS);
-            let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+            let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
             // One that fails is its caller's affair; its request is on record.
-            let _ = woken(closing, watcher.watch(connection)).await;
+            tokio::select! {
+                biased;
+                _ = &mut connection => return,
+                () = draining.closed() => connection.as_mut().graceful_shutdown(),
+            }
+            woken(closing, connection).await;
         });
     }
     drop(listener);
-    let mut ended = pin!(connections.shutdown());
-    if tokio::time::timeout(grace, &mut ended).await.is_err() {
+    drop(running);
+    draining.close();
+    if tokio::time::timeout(grace, ended.recv()).await.is_err() {
         // What is cut from here on is cut by us, and recorded so when it is dropped.
         closing.close();
-        let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+        let _ = tokio::time::timeout(LAST_WORDS, ended.recv()).await;
     }
     workers.stop();
+}
+
+/// A connection's gateway. It is called as it is: one that is always ready need not be cloned for each request.
+struct Served(RefCell<Gateway<OwnClient>>);
+
+impl Service<Request<Incoming>> for Served {
+    type Response = Response<GatewayBody<OwnClient>>;
+    type Error = Infallible;
+    type Future = GatewayFuture<OwnClient, Deadline>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.0.borrow_mut().call(request.map(Deadline::new))
+    }
 }
 
 /// Runs `future` to its end. It is polled once more when the server closes: then it tells its callers that they are not

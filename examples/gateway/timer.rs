@@ -6,13 +6,17 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use hyper::rt::{Sleep, Timer};
 use tokio::time::{self, sleep_until};
 
-type Running = Pin<Box<time::Sleep>>;
+/// A timer that runs, and whom it wakes.
+struct Running {
+    sleep: Pin<Box<time::Sleep>>,
+    waker: Waker,
+}
 
 /// Of one connection, which waits for one head at a time.
 #[derive(Clone, Default)]
@@ -35,15 +39,12 @@ impl Timer for HeadTimer {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn Sleep>> {
-        let running = self.kept().take();
-        Box::pin(Head { until: deadline.into(), running, timer: self.clone() })
+        Box::pin(Head { until: deadline.into(), timer: self.clone() })
     }
 }
 
 struct Head {
     until: time::Instant,
-    /// May fire earlier than that.
-    running: Option<Running>,
     timer: HeadTimer,
 }
 
@@ -52,25 +53,26 @@ impl Sleep for Head {}
 impl Future for Head {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let until = self.until;
-        let running = self.running.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if running.deadline() > until {
-            running.as_mut().reset(until);
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let (until, mut kept) = (self.until, self.timer.kept());
+        let Some(Running { sleep, waker }) = &mut *kept else {
+            let running = kept.insert(Running { sleep: Box::pin(sleep_until(until)), waker: cx.waker().clone() });
+            return running.sleep.as_mut().poll(cx);
+        };
+        if sleep.deadline() > until {
+            sleep.as_mut().reset(until);
+        } else if !sleep.is_elapsed() && waker.will_wake(cx.waker()) {
+            // It is set, and wakes this task in time.
+            return Poll::Pending;
         }
+        waker.clone_from(cx.waker());
         loop {
-            ready!(running.as_mut().poll(cx));
-            if running.deadline() >= until {
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() >= until {
                 return Poll::Ready(());
             }
-            running.as_mut().reset(until);
+            sleep.as_mut().reset(until);
         }
-    }
-}
-
-impl Drop for Head {
-    fn drop(&mut self) {
-        *self.timer.kept() = self.running.take();
     }
 }
 

@@ -90,10 +90,13 @@ impl KeyCache {
         self.pepper.as_ref().map_or(digest, |pepper| pepper.of(&digest))
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Who presents `key`.
-    pub(super) fn identify(self: &Arc<Self>, key: &str) -> Identity {
+    pub(super) fn identify(self: &Arc<Self>, key: &str, now: Timestamp) -> Identity {
         let epoch = self.store.epoch();
-        let now = self.clock.now();
         let current = |remembered: &Remembered| remembered.epoch >= epoch && self.recent(remembered.at, now);
         let known = id_claimed(key).and_then(|id| self.known.get(id));
         if let Some(known) = known.as_ref().filter(|known| current(known)) {

@@ -45,7 +45,7 @@ impl<S: Service<Request<B>>, B> State<S, B> {
     fn decided(inner: &mut S, mut request: Request<B>, verdict: Result<Caller, Error>, reply: &ReplyTo) -> Self {
         match verdict {
             Ok(caller) => {
-                request.extensions_mut().insert(caller.asking(reply.request_id().clone()));
+                request.extensions_mut().insert(caller.asking(reply.asks()));
                 Self::Admitted { response: inner.call(request) }
             }
             Err(refusal) => Self::Refused { refusal },

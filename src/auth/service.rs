@@ -10,7 +10,7 @@ use crate::http::body::ResponseBody;
 use crate::http::reply::ReplyTo;
 
 use super::cache::{Identity, KeyCache};
-use super::credential::{bearer, strip};
+use super::credential::{Presented, strip};
 use super::future::ResponseFuture;
 
 /// The service of [`AuthLayer`](super::AuthLayer). See the [module docs](super).
@@ -54,12 +54,15 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture<S, B> {
-        let reply = ReplyTo::find(&request);
-        let identity = match bearer(request.headers()) {
-            Ok(key) => self.keys.identify(key),
+        let now = self.keys.now();
+        let presented = Presented::in_headers(request.headers());
+        let reply = ReplyTo::find(&request, &presented.reply, now);
+        let has_echo = presented.has_echo;
+        let identity = match presented.bearer(request.headers()) {
+            Ok(key) => self.keys.identify(key, now),
             Err(refusal) => Identity::Now(Err(refusal)),
         };
-        strip(request.headers_mut());
+        strip(request.headers_mut(), has_echo);
         match identity {
             Identity::Now(verdict) => ResponseFuture::decided(&mut self.inner, request, verdict, reply),
             Identity::Later(waiting) => {

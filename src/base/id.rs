@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::clock::Timestamp;
 use super::short_id::Id;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -76,10 +77,8 @@ fn random_digits() -> [u8; DIGITS - TIMED] {
     })
 }
 
-/// The digits of the present, in milliseconds since the epoch.
-fn time_digits() -> [u8; TIMED] {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+/// Milliseconds since the epoch.
+fn time_digits(mut millis: u64) -> [u8; TIMED] {
     let mut digits = [b'0'; TIMED];
     for digit in digits.iter_mut().rev() {
         *digit = ALPHABET[(millis % 62) as usize];
@@ -92,8 +91,18 @@ fn time_digits() -> [u8; TIMED] {
 ///
 /// Ids that are made one after another stand beside each other in an index: a database then writes few pages for many.
 pub fn new_id<T: for<'a> From<&'a str>>(prefix: &str) -> T {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    with_millis(prefix, u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The same, for whoever has looked at the clock already.
+pub(crate) fn new_id_at<T: for<'a> From<&'a str>>(prefix: &str, now: Timestamp) -> T {
+    with_millis(prefix, now.as_nanos() / 1_000_000)
+}
+
+fn with_millis<T: for<'a> From<&'a str>>(prefix: &str, millis: u64) -> T {
     const LONGEST: usize = 32;
-    let (time, random) = (time_digits(), random_digits());
+    let (time, random) = (time_digits(millis), random_digits());
     let mut id = [0; LONGEST];
     let length = prefix.len() + DIGITS;
     let Some(room) = id.get_mut(..length) else {
@@ -116,13 +125,19 @@ pub struct RequestId(Id);
 impl RequestId {
     /// The caller's id, or a minted one where that will not do.
     pub fn accept(offered: Option<&http::HeaderValue>) -> Self {
+        offered.and_then(Self::offered).unwrap_or_else(Self::mint)
+    }
+
+    /// The same, for whoever has looked at the clock already.
+    pub(crate) fn accept_at(offered: Option<&http::HeaderValue>, now: Timestamp) -> Self {
+        offered.and_then(Self::offered).unwrap_or_else(|| Self(new_id_at("req_", now)))
+    }
+
+    fn offered(value: &http::HeaderValue) -> Option<Self> {
         let fits = |text: &&str| {
             (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
-        match offered.and_then(|v| v.to_str().ok()).filter(fits) {
-            Some(text) => Self(text.into()),
-            None => Self::mint(),
-        }
+        value.to_str().ok().filter(fits).map(|text| Self(text.into()))
     }
 
     /// A new random id.
@@ -166,10 +181,11 @@ mod tests {
 
     #[test]
     fn ids_sort_by_the_millisecond_that_they_were_made_in() {
-        let first = time_digits();
-        while time_digits() == first {}
-        assert!(first < time_digits());
-        assert_eq!(&first[..1], b"0", "there is room for the next few thousand years");
+        let at = |millis: u64| new_id_at::<String>("", Timestamp::from_nanos(millis * 1_000_000));
+        let (now, far) = (1_800_000_000_000, 18_000_000_000_000);
+        assert!(at(now) < at(now + 1) && at(now + 61) < at(now + 62) && at(far) < at(far + 1));
+        assert!(new_id::<String>("").as_str() > &*at(now - 400_000_000_000), "the present, unless told another");
+        assert_eq!(&at(now)[..1], "0", "there is room for the next few thousand years");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::http::timeout::TimedOut;
 
 use super::BoxError;
-use super::pool::Lease;
+use super::pool::{Lease, end_of};
 
 /// The response body of [`HyperClient`](super::HyperClient). Fails with [`TimedOut::Idle`] when the vendor falls silent.
 pub struct ClientBody {
@@ -64,7 +64,7 @@ impl Body for ClientBody {
             return Poll::Ready(frame.map(|f| f.map_err(Into::into)));
         }
         let Some(lease) = &mut this.lease else { return Poll::Pending };
-        let until = *this.since.get_or_insert_with(Instant::now) + this.idle;
+        let until = end_of(*this.since.get_or_insert_with(Instant::now), this.idle);
         lease.silence().poll_until(until, cx).map(|()| Some(Err(TimedOut::Idle.into())))
     }
 

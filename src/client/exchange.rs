@@ -16,7 +16,7 @@ use crate::http::body::CallBody;
 use crate::http::timeout::TimedOut;
 
 use super::BoxError;
-use super::pool::{Answer, Arriving, Found, Lease, Origin};
+use super::pool::{Answer, Arriving, Found, Lease, Origin, end_of};
 
 /// A request on its way, until its answer's head.
 pub(super) struct Exchange {
@@ -71,7 +71,7 @@ impl Exchange {
                 },
             }
         }
-        let until = *self.since.get_or_insert_with(Instant::now) + bound;
+        let until = end_of(*self.since.get_or_insert_with(Instant::now), bound);
         self.stage.poll_limit(until, cx).map(|()| Err(TimedOut::FirstByte.into()))
     }
 }

@@ -1,5 +1,10 @@
 //! The client over connections that a test holds the other end of.
 
+mod answers;
+mod chaos;
+mod runtimes;
+mod shared;
+
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -62,14 +62,22 @@ impl ModelPatterns {
 #[derive(Clone)]
 pub struct Caller {
     inner: Arc<Inner>,
-    /// The request's id: here, since an extension of its own would cost each request as much again.
-    request_id: Option<RequestId>,
+    /// Here, since an extension of its own would cost each request as much again.
+    asks: Option<Asks>,
+}
+
+/// What the layers around a request want to know of it.
+#[derive(Clone)]
+pub(crate) struct Asks {
+    pub(crate) request_id: RequestId,
+    pub(crate) by_grpc: bool,
 }
 
 struct Inner {
     key_id: Arc<str>,
     key_name: Option<Name>,
-    home: Home,
+    /// Shared: each of its caller's records holds it.
+    home: Arc<Home>,
     models: ModelPatterns,
     modalities: Arc<[Modality]>,
 }
@@ -82,18 +90,23 @@ impl Caller {
         models: ModelPatterns,
         modalities: Arc<[Modality]>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { key_id, key_name, home, models, modalities }), request_id: None }
+        let home = Arc::new(home);
+        Self { inner: Arc::new(Inner { key_id, key_name, home, models, modalities }), asks: None }
     }
 
-    /// The caller in a request of this id.
-    pub(crate) fn asking(&self, request_id: RequestId) -> Self {
-        Self { inner: Arc::clone(&self.inner), request_id: Some(request_id) }
+    /// The caller in a request.
+    pub(crate) fn asking(self, asks: Asks) -> Self {
+        Self { asks: Some(asks), ..self }
+    }
+
+    pub(crate) fn asks(&self) -> Option<&Asks> {
+        self.asks.as_ref()
     }
 
     /// The id of the request that it came with: the `x-request-id` of the answer. `None` for a caller that no request
     /// brought, as in a job.
     pub fn request_id(&self) -> Option<&RequestId> {
-        self.request_id.as_ref()
+        self.asks.as_ref().map(|asks| &asks.request_id)
     }
 
     /// The key's id: 22 base62 characters, no secret.
@@ -114,6 +127,11 @@ impl Caller {
     /// Workspace, project, team, environment.
     pub fn home(&self) -> &Home {
         &self.inner.home
+    }
+
+    /// The same, shared.
+    pub(crate) fn shared_home(&self) -> Arc<Home> {
+        Arc::clone(&self.inner.home)
     }
 
     /// Whether the two were told apart by nothing: one is a clone of the other.

@@ -412,7 +412,7 @@ impl Job {
             id: record.id,
             request_id: record.request_id,
             time: record.time,
-            home: self.home.clone(),
+            home: Arc::new(self.home.clone()),
             key_id: Arc::clone(&self.key_id),
             endpoint: record.endpoint,
             modality: Some(Modality::Video),

@@ -69,7 +69,7 @@ pub struct UsageRecord {
     /// Arrival. Windows count the request at this moment.
     pub time: Timestamp,
     #[serde(flatten)]
-    pub home: Home,
+    pub home: Arc<Home>,
     pub key_id: Arc<str>,
     pub endpoint: Arc<str>,
     pub modality: Option<Modality>,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -24,7 +25,7 @@ use crate::quota::{QuotaBody, QuotaService};
 use crate::route::{ProviderRouteService, RouteBody, VendorClient, models_reply};
 use crate::store::ledger::UsageStore;
 
-use super::fork::{Fork, ForkBody};
+use super::fork::{Boxed, Fork, ForkBody};
 
 /// The governed route: what a model request passes.
 pub(super) type Models<C> = MeteringService<InspectService<ReplayService<QuotaService<ProviderRouteService<C>>>>>;
@@ -32,9 +33,9 @@ type ModelsBody<C> = MeteringBody<ResponseBody<ResponseBody<GovernedBody<C>>>>;
 type GovernedBody<C> = QuotaBody<ResponseBody<RouteBody<<C as VendorClient>::Body>>>;
 
 /// The body of an answer behind the key.
-pub type ApiBody<C> = ForkBody<ModelsBody<C>>;
+pub type ApiBody<C> = ForkBody<Pin<Box<ModelsBody<C>>>>;
 /// The future behind the key, for requests with the body `B`.
-pub type ApiFuture<C, B> = Fork<<Models<C> as Service<Request<B>>>::Future>;
+pub type ApiFuture<C, B> = Fork<Boxed<<Models<C> as Service<Request<B>>>::Future>>;
 
 /// Everything behind the key.
 #[derive(Clone, Debug)]
@@ -126,7 +127,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let path = request.uri().path();
         if request.method() == Method::POST && Endpoint::of(path).is_some() {
-            return Fork::Inner { future: self.models.call(request) };
+            return Fork::Inner { future: Boxed::new(self.models.call(request)) };
         }
         if let Some(jobs) = self.beside.jobs.as_ref().filter(|_| VideoJobs::serves(path)) {
             return Fork::Job { future: jobs.answer(request) };

@@ -85,6 +85,37 @@ pin_project! {
     }
 }
 
+pin_project! {
+    /// A future whose answer's body goes on in a box: the layers have made it large, and it is moved ten times on its way out.
+    pub struct Boxed<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Boxed<F> {
+    pub(super) fn new(future: F) -> Self {
+        Self { future }
+    }
+}
+
+impl<F, B, E> Future for Boxed<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<Pin<Box<B>>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().future.poll(cx).map(|answer| answer.map(|response| response.map(Box::pin)))
+    }
+}
+
+impl<F> fmt::Debug for Boxed<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Boxed")
+    }
+}
+
 impl<F> Fork<F> {
     /// A reply that is known at once.
     pub(super) fn said(reply: Reply) -> Self {

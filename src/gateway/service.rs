@@ -29,7 +29,8 @@ pub type GatewayBody<C> = ForkBody<ResponseBody<ApiBody<C>>>;
 /// The future of a [`Gateway`], for requests with the body `B`.
 pub type GatewayFuture<C, B> = Fork<<AuthService<Api<C>> as Service<Request<B>>>::Future>;
 
-/// The whole gateway: a `tower::Service` that reaches vendors through the client `C`. Cheap to clone.
+/// The whole gateway: a `tower::Service` that reaches vendors through the client `C`. Cheap to clone, and always ready: what
+/// it must wait for, it waits for in its futures.
 ///
 /// Beside the client API it serves `GET /healthz` and, where there is one, the admin API under `/admin/v1`.
 #[derive(Clone, Debug)]

@@ -65,8 +65,10 @@ pub(crate) struct Learnt {
     pub(crate) called: bool,
     pub(crate) first_byte: Option<Timestamp>,
     pub(crate) reported: Option<Usage>,
+    /// What has been delivered so far, as we count it: the ground of an estimate.
     pub(crate) delivered: Usage,
-    pub(crate) added: Usage,
+    /// What handlers of the host's own have added. In a box: few requests have any.
+    pub(crate) added: Option<Box<Usage>>,
     pub(crate) failure: Option<(Code, Origin)>,
     /// The failure is that the answer ended before its finish.
     pub(crate) cut_short: bool,
@@ -85,9 +87,28 @@ impl Learnt {
         self.asked = asked(call, prices_input);
     }
 
+    /// The status that the caller gets, if it is still there.
+    pub(crate) fn tell(&mut self, status: u16) {
+        self.status = Some(status).filter(|_| !self.left);
+    }
+
+    pub(super) fn add(&mut self, usage: &Usage) {
+        if *usage != Usage::NONE {
+            let added = self.added.get_or_insert_default();
+            **added = added.plus(usage);
+        }
+    }
+
+    /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
+    pub(crate) fn report(&mut self, usage: Usage) {
+        if usage.is_plausible() {
+            self.reported = Some(usage);
+        }
+    }
+
     /// What was made has another size or quality than was asked for. It is priced by that, unless the operator has named a
     /// price for what was asked.
-    pub(super) fn made_as(&mut self, size: Option<&str>, quality: Option<&str>) {
+    pub(crate) fn made_as(&mut self, size: Option<&str>, quality: Option<&str>) {
         if let Some(terms) = &self.terms {
             self.options = terms.price.made_as(&self.options, size, quality);
         }
@@ -95,7 +116,7 @@ impl Learnt {
 
     /// Whether it got past the limits, or nobody asked them.
     pub(crate) fn was_admitted(&self) -> bool {
-        self.held.is_some() || self.called || self.added != Usage::NONE
+        self.held.is_some() || self.called || self.added.is_some()
     }
 
     /// Makes the books. `complete`: all of the vendor's answer has come. `closing`: the host is going down.
@@ -108,8 +129,9 @@ impl Learnt {
         let (used, estimated) = vendor.unwrap_or((Usage::NONE, false));
         let whole = self.abandoned == Abandoned::Held && outcome == Outcome::ClientClosed;
         let held = self.held.filter(|_| estimated);
-        let usage = held.map_or(used, |held| bounded(used, &held, whole)).plus(&self.added);
-        let priced = vendor.is_some() || self.added != Usage::NONE;
+        let usage = held.map_or(used, |held| bounded(used, &held, whole));
+        let usage = self.added.as_ref().map_or(usage, |added| usage.plus(added));
+        let priced = vendor.is_some() || self.added.is_some();
         let price = self.terms.as_ref().map(|t| &t.price).filter(|_| priced);
         let cost = price.and_then(|p| p.cost(&usage, &self.options)).unwrap_or_default();
         let cost = held.map_or(cost, |h| Money::from_nanos(bound(cost.as_nanos(), h.spend.as_nanos(), whole)));

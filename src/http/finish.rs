@@ -93,6 +93,15 @@ impl<F: Finish> fmt::Debug for Once<F> {
     }
 }
 
+/// How many bytes will come. The end of a gRPC answer is in its trailers, behind the last byte.
+fn promised<B: Body>(head: &response::Parts, body: &B) -> Option<u64> {
+    if is_grpc(&head.headers) {
+        return None;
+    }
+    let told = || head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    told().or_else(|| body.size_hint().exact())
+}
+
 /// Puts a once-guard on a response's body; `None` leaves it unguarded.
 pub(crate) fn guard<B, F>(response: Response<B>, finish: Option<F>) -> Response<GuardedBody<B, F>>
 where
@@ -128,14 +137,14 @@ impl<B: Body<Data = Bytes>, F: Finish> GuardedBody<B, F> {
     /// Wraps `inner`. A body that is empty from the start fires at once, as nobody may ever poll it; so does one of which
     /// all that matters is known, so that head and body wait for the same commit and go out together.
     pub(crate) fn new(head: &response::Parts, inner: B, finish: impl Into<Option<F>>) -> Self {
-        let fault = head.status.is_server_error() || grpc_fault(&head.headers);
-        let whole = if fault { Ended::Failed } else { Ended::Whole };
-        let length = || head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-        // The end of a gRPC answer is in its trailers, behind the last byte.
-        let promised = if is_grpc(&head.headers) { None } else { length().or_else(|| inner.size_hint().exact()) };
-        let over = inner.is_end_stream();
         let mut once = Once::new(finish);
-        let is_known = over || promised == Some(0) || once.0.as_ref().is_some_and(F::is_complete);
+        let is_complete = once.0.as_ref().is_none_or(F::is_complete);
+        let over = inner.is_end_stream();
+        // What the headers would tell of the end matters to nobody then.
+        let promised = if is_complete { None } else { promised(head, &inner) };
+        let fault = head.status.is_server_error() || !is_complete && grpc_fault(&head.headers);
+        let whole = if fault { Ended::Failed } else { Ended::Whole };
+        let is_known = over || is_complete || promised == Some(0);
         let commit = if is_known { once.fire(whole) } else { None };
         Self { inner, once, whole, promised, held: None, commit, over }
     }

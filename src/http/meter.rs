@@ -35,6 +35,10 @@ struct Shared<J: ?Sized> {
     state: Mutex<State>,
     /// Apart from the rest: asked for each frame.
     complete: AtomicBool,
+    /// The vendor was called: from then on it may bill. Apart, as it is noted while nothing else is.
+    called: AtomicBool,
+    /// Whether anything but the guards has ever seen to the end: asked by each of them, and nearly never so.
+    handed_on: AtomicBool,
     journal: J,
 }
 
@@ -100,7 +104,8 @@ impl Journal for Nobody {
 
 impl<J: Journal> Journaled<J> {
     pub(crate) fn new(abandoned: Abandoned, journal: J) -> Self {
-        let mut shared = Arc::new(Shared { state: Mutex::default(), complete: AtomicBool::new(false), journal });
+        let [complete, called, handed_on] = [const { AtomicBool::new(false) }; 3];
+        let mut shared = Arc::new(Shared { state: Mutex::default(), complete, called, handed_on, journal });
         // Set in its place: it is most of a kilobyte.
         if let Some(state) = Arc::get_mut(&mut shared).and_then(|shared| shared.state.get_mut().ok()) {
             state.learnt.abandoned = abandoned;
@@ -124,13 +129,14 @@ impl Meter {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.learnt.called = self.0.called.load(Ordering::Acquire);
+        state
     }
 
     /// Adds units that a handler of the host's own has used. They are priced like a vendor's where the model is known.
     pub fn add(&self, usage: Usage) {
-        let learnt = &mut self.state().learnt;
-        learnt.added = learnt.added.plus(&usage);
+        self.state().learnt.add(&usage);
     }
 
     pub(crate) fn identify(&self, call: &Call) {
@@ -162,7 +168,7 @@ impl Meter {
 
     /// The vendor is about to be called: from here on it may bill.
     pub(crate) fn call(&self) {
-        self.state().learnt.called = true;
+        self.0.called.store(true, Ordering::Release);
     }
 
     pub(crate) fn upstream_request_id(&self, id: Arc<str>) {
@@ -172,23 +178,6 @@ impl Meter {
     /// The first byte for the caller; only the first call counts.
     pub(crate) fn first_byte(&self, at: Timestamp) {
         self.state().learnt.first_byte.get_or_insert(at);
-    }
-
-    /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
-    pub(crate) fn report(&self, usage: Usage) {
-        if usage.is_plausible() {
-            self.state().learnt.reported = Some(usage);
-        }
-    }
-
-    /// What has been delivered so far, as we count it: the ground of an estimate.
-    pub(crate) fn deliver(&self, so_far: Usage) {
-        self.state().learnt.delivered = so_far;
-    }
-
-    /// What was made has another size or quality than was asked for: it is priced by that.
-    pub(crate) fn made_as(&self, size: Option<&str>, quality: Option<&str>) {
-        self.state().learnt.made_as(size, quality);
     }
 
     /// A refusal or failure that the caller is told of. The first one stays.
@@ -207,8 +196,7 @@ impl Meter {
 
     /// The status that the caller gets.
     pub(crate) fn status(&self, status: u16) {
-        let learnt = &mut self.state().learnt;
-        learnt.status = Some(status).filter(|_| !learnt.left);
+        self.state().learnt.tell(status);
     }
 
     /// The caller is gone, in the middle of its request.
@@ -229,6 +217,13 @@ impl Meter {
     /// which must follow however the reading ends.
     pub(crate) fn drain(&self) {
         self.state().keeper = Keeper::Drain;
+        self.0.handed_on.store(true, Ordering::Release);
+    }
+
+    /// Whether there is or was a drain: without one, nothing is to be [deferred](Self::defer). Whoever begins one does so
+    /// before the guards fire.
+    pub(crate) fn is_handed_on(&self) -> bool {
+        self.0.handed_on.load(Ordering::Acquire)
     }
 
     /// Runs `finish` when the drain is over; gives it back when there is none. Where a job has taken over, it never runs.
@@ -283,6 +278,11 @@ impl Meter {
         look(&self.state().learnt)
     }
 
+    /// Adds to what was learnt. `note` must not ask the meter for anything.
+    pub(crate) fn learn(&self, note: impl FnOnce(&mut Learnt)) {
+        note(&mut self.state().learnt);
+    }
+
     /// The id of the request's record; `None` where nobody journals.
     pub(crate) fn record_id(&self) -> Option<Id> {
         self.0.journal.record_id()
@@ -299,10 +299,27 @@ impl Meter {
 
     /// Makes the books, or repeats them.
     pub(crate) fn book(&self, ended: Ended) -> Booked {
+        self.close(ended, |booked, _| *booked)
+    }
+
+    /// The same, and gives out what was learnt, for the last time. `look` must not ask the meter for anything.
+    pub(crate) fn close<T>(&self, ended: Ended, look: impl FnOnce(&Booked, &mut Learnt) -> T) -> T {
         let closing = self.is_closing();
         let complete = self.is_complete();
         let state = &mut *self.state();
-        *state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing))
+        let booked = state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing));
+        look(booked, &mut state.learnt)
+    }
+}
+
+#[cfg(test)]
+impl Meter {
+    pub(crate) fn report(&self, usage: Usage) {
+        self.learn(|learnt| learnt.report(usage));
+    }
+
+    pub(crate) fn deliver(&self, so_far: Usage) {
+        self.learn(|learnt| learnt.delivered = so_far);
     }
 }
 

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
 
+use crate::base::clock::Timestamp;
 use crate::base::error::Error;
 use crate::base::id::RequestId;
+use crate::domain::caller::{Asks, Caller};
 
 use super::body::ResponseBody;
-use super::headers::{RETRY_AFTER_MS, SHOULD_RETRY, find_request_id, is_grpc, request_id, set_request_id};
+use super::headers::{
+    REQUEST_ID, RETRY_AFTER_MS, SHOULD_RETRY, is_grpc, known_request_id, request_id, set_request_id, speaks_grpc,
+};
 
 /// To whom a reply goes: taken from the request before it is handed on.
 #[derive(Clone, Debug)]
@@ -21,18 +25,47 @@ pub(crate) struct ReplyTo {
     owns_id: bool,
 }
 
+/// The headers of a request that tell how to reply, for whoever walks through all of them anyway.
+#[derive(Default)]
+pub(crate) struct ReplyHeaders<'a> {
+    content_type: Option<&'a HeaderValue>,
+    request_id: Option<&'a HeaderValue>,
+}
+
+impl<'a> ReplyHeaders<'a> {
+    /// Takes a header, if it is one of them.
+    pub(crate) fn take(&mut self, name: &HeaderName, value: &'a HeaderValue) -> bool {
+        let place = match name {
+            name if *name == CONTENT_TYPE => &mut self.content_type,
+            name if *name == REQUEST_ID => &mut self.request_id,
+            _ => return false,
+        };
+        place.get_or_insert(value);
+        true
+    }
+}
+
 impl ReplyTo {
     pub(crate) fn of<B>(request: &mut Request<B>) -> Self {
+        if let Some(Asks { request_id, by_grpc }) = request.extensions().get::<Caller>().and_then(Caller::asks) {
+            return Self { request_id: request_id.clone(), grpc: *by_grpc, owns_id: false };
+        }
         let grpc = is_grpc(request.headers());
         let (request_id, owns_id) = request_id(request);
         Self { request_id, grpc, owns_id }
     }
 
-    /// For a layer that tells the layers below of the id by the [`Caller`](crate::Caller).
-    pub(crate) fn find<B>(request: &Request<B>) -> Self {
-        let grpc = is_grpc(request.headers());
-        let (request_id, owns_id) = find_request_id(request);
+    /// For a layer that tells the layers below of the id by the [`Caller`], and has looked at the headers and the clock.
+    pub(crate) fn find<B>(request: &Request<B>, headers: &ReplyHeaders<'_>, now: Timestamp) -> Self {
+        let known = known_request_id(request).cloned();
+        let (grpc, owns_id) = (headers.content_type.is_some_and(speaks_grpc), known.is_none());
+        let request_id = known.unwrap_or_else(|| RequestId::accept_at(headers.request_id, now));
         Self { request_id, grpc, owns_id }
+    }
+
+    /// What those below are told.
+    pub(crate) fn asks(&self) -> Asks {
+        Asks { request_id: self.request_id.clone(), by_grpc: self.grpc }
     }
 
     pub(crate) fn request_id(&self) -> &RequestId {

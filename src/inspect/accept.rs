@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Method, request};
+use http::{HeaderMap, HeaderValue, Method, request};
 
 use crate::base::error::{Code, Error};
 use crate::domain::caller::Caller;
@@ -37,6 +37,8 @@ impl Default for Rules {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) bound: Bound,
+    /// The body's length, where the head tells it.
+    pub(super) length: Option<u64>,
     /// The model route and how its body is written; `None` for a request that is not inspected.
     route: Option<(Endpoint, Format)>,
 }
@@ -81,13 +83,15 @@ impl Rules {
         } else {
             Bound::of_body(self.max_body_bytes)
         };
+        let said = Said::by(&head.headers);
         let route = match endpoint {
-            Some(endpoint) => Some((endpoint, format(endpoint, &head.headers)?)),
+            Some(endpoint) => Some((endpoint, said.format(endpoint)?)),
             None => None,
         };
-        match head.headers.get(CONTENT_LENGTH).map(|length| length.to_str().unwrap_or_default().parse::<u64>()) {
-            Some(Ok(length)) if length > bound.max_bytes as u64 => Err(bound.exceeded()),
-            _ => Ok(Plan { bound, route }),
+        let length = said.length.and_then(|length| length.to_str().ok()?.parse().ok());
+        match length {
+            Some(length) if length > bound.max_bytes as u64 => Err(bound.exceeded()),
+            length => Ok(Plan { bound, length, route }),
         }
     }
 
@@ -138,7 +142,7 @@ impl Plan {
     /// What reads a form while it comes; an error is said once it is here.
     pub(super) fn layout(&self, headers: &HeaderMap) -> Option<Result<Box<Layout>, Error>> {
         let is_form = matches!(self.route, Some((_, Format::Multipart)));
-        is_form.then(|| Layout::new(content_type(headers)).map(Box::new))
+        is_form.then(|| Layout::new(text(headers.get(CONTENT_TYPE))).map(Box::new))
     }
 }
 
@@ -175,13 +179,46 @@ fn misrouted(id: &str, terms: &ModelTerms) -> Error {
     Error::new(Code::InvalidParameter, message).param("model")
 }
 
-/// How the route's body is written, if the headers say that it is written in a way that the route takes.
-fn format(endpoint: Endpoint, headers: &HeaderMap) -> Result<Format, Error> {
-    let plain = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(CONTENT_ENCODING).iter().all(plain) {
-        return Err(Error::new(Code::InvalidParameter, "Compressed requests are not read: send the body as it is."));
+/// What the headers say of the body, found in one walk: there are few of them.
+#[derive(Default)]
+struct Said<'a> {
+    content_type: Option<&'a HeaderValue>,
+    length: Option<&'a HeaderValue>,
+    is_compressed: bool,
+}
+
+impl<'a> Said<'a> {
+    fn by(headers: &'a HeaderMap) -> Self {
+        let mut said = Self::default();
+        for (name, value) in headers {
+            if *name == CONTENT_TYPE {
+                said.content_type.get_or_insert(value);
+            } else if *name == CONTENT_LENGTH {
+                said.length.get_or_insert(value);
+            } else if *name == CONTENT_ENCODING {
+                said.is_compressed |= !value.as_bytes().eq_ignore_ascii_case(b"identity");
+            }
+        }
+        said
     }
-    let media_type = content_type(headers).split(';').next().unwrap_or_default().trim();
+
+    /// How the route's body is written, if it is written in a way that the route takes.
+    fn format(&self, endpoint: Endpoint) -> Result<Format, Error> {
+        if self.is_compressed {
+            let message = "Compressed requests are not read: send the body as it is.";
+            return Err(Error::new(Code::InvalidParameter, message));
+        }
+        format(endpoint, text(self.content_type))
+    }
+}
+
+/// The format of this content type, if the route takes it.
+fn format(endpoint: Endpoint, content_type: &str) -> Result<Format, Error> {
+    // As it is nearly always written.
+    let media_type = match content_type {
+        "application/json" => content_type,
+        other => other.split(';').next().unwrap_or_default().trim(),
+    };
     let is = |known: &str| media_type.eq_ignore_ascii_case(known);
     let format = if media_type.is_empty() || is("application/json") {
         Some(Format::Json)
@@ -212,8 +249,8 @@ impl Format {
 }
 
 /// The content type; text that is no ASCII is none that is known.
-fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"))
+fn text(content_type: Option<&HeaderValue>) -> &str {
+    content_type.map_or("", |value| value.to_str().unwrap_or("?"))
 }
 
 #[cfg(test)]

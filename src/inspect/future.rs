@@ -73,16 +73,17 @@ where
             Missing::Refused(error) => refuse(error, head),
             Missing::Left(error) => leave(error, head),
         })?;
-        let came = collected.segments.len();
-        let segments = rules.inspect(*plan, head, collected).map_err(|error| match said_length(head) > Some(came) {
+        let came = collected.segments.len() as u64;
+        let segments = rules.inspect(*plan, head, collected).map_err(|error| match plan.length > Some(came) {
             // The body of an HTTP/2 stream that its caller has cancelled ends as if it were whole.
             true => leave(error, head),
             false => refuse(error, head),
         })?;
         // A length that a caller in the same process made up must not go on.
-        let is_true = said_length(head) == Some(segments.len());
-        if let Some(length) = head.headers.get_mut(CONTENT_LENGTH).filter(|_| !is_true) {
-            *length = HeaderValue::from(segments.len());
+        if plan.length != Some(came)
+            && let Some(length) = head.headers.get_mut(CONTENT_LENGTH)
+        {
+            *length = HeaderValue::from(came);
         }
         Ok(self.inner.call(Request::from_parts(self.head, segments.into())))
     }
@@ -102,11 +103,6 @@ fn leave(error: Error, head: &request::Parts) -> Error {
         meter.leave();
     }
     error
-}
-
-/// The body's length, by its head.
-fn said_length(head: &request::Parts) -> Option<usize> {
-    head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl<S, B, RB> Future for ResponseFuture<S, B>

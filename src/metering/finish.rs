@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::base::clock::Timestamp;
-use crate::base::id::{RequestId, new_id};
+use crate::base::id::{RequestId, new_id_at};
 use crate::base::log;
 use crate::base::money::Money;
 use crate::base::short_id::Id;
@@ -21,7 +21,7 @@ use crate::domain::usage::Usage;
 use crate::http::closing::Closing;
 use crate::http::finish::{Ended, Finish};
 use crate::http::headers::set_request_id;
-use crate::http::meter::{Journal, Journaled, Learnt, Meter};
+use crate::http::meter::{Journal, Journaled, Learnt, Meter, Routed};
 use crate::store::error::StoreResult;
 
 use super::layer::Settings;
@@ -48,25 +48,29 @@ impl Entry {
             Some(route) => route.shared_path(),
             None => path.chars().take(LONGEST_PATH).collect::<String>().into(),
         };
-        let id = new_id("rec_");
+        let id = new_id_at("rec_", time);
         Self { settings, id, request_id, time, caller, endpoint, modality: route.map(Endpoint::modality) }
     }
 
     /// The record as it stands while the request runs.
     fn running(&self, learnt: &Learnt) -> UsageRecord {
-        let routed = learnt.routed.as_ref();
+        self.record(learnt, learnt.routed.clone(), learnt.upstream_request_id.clone())
+    }
+
+    fn record(&self, learnt: &Learnt, routed: Option<Routed>, upstream_request_id: Option<Arc<str>>) -> UsageRecord {
+        let (provider, upstream_model) = routed.map(|to| (to.provider, to.upstream)).unzip();
         UsageRecord {
             id: self.id.clone(),
             request_id: self.request_id.id().clone(),
             time: self.time,
-            home: self.caller.home().clone(),
+            home: self.caller.shared_home(),
             key_id: self.caller.shared_key_id(),
             endpoint: Arc::clone(&self.endpoint),
             modality: learnt.terms.as_ref().map(|t| t.modality).or(self.modality),
             model: learnt.terms.as_ref().map(|t| Arc::clone(&t.id)),
-            provider: routed.map(|r| Arc::clone(&r.provider)),
-            upstream_model: routed.map(|r| Arc::clone(&r.upstream)),
-            upstream_request_id: learnt.upstream_request_id.clone(),
+            provider,
+            upstream_model,
+            upstream_request_id,
             status: learnt.status,
             code: learnt.failure.map(|(code, _)| code.as_str().into()),
             outcome: None,
@@ -81,12 +85,15 @@ impl Entry {
     }
 
     /// The record of the request that is over.
-    fn ended(&self, meter: &Meter, ended: Ended) -> UsageRecord {
-        let booked = meter.book(ended);
-        let cut = matches!(booked.outcome, Outcome::ClientClosed | Outcome::Failed);
+    fn ended(&self, meter: &Meter, head: Option<u16>, ended: Ended) -> UsageRecord {
         let now = self.settings.clock.now();
-        meter.learnt(|learnt| {
-            let mut record = self.running(learnt);
+        meter.close(ended, |booked, learnt| {
+            if let Some(status) = head {
+                learnt.tell(status);
+            }
+            let cut = matches!(booked.outcome, Outcome::ClientClosed | Outcome::Failed);
+            let (routed, upstream_request_id) = (learnt.routed.take(), learnt.upstream_request_id.take());
+            let mut record = self.record(learnt, routed, upstream_request_id);
             record.outcome = Some(booked.outcome);
             record.latency_ms = Some(self.millis_to(now));
             record.usage = booked.usage;
@@ -98,14 +105,14 @@ impl Entry {
     }
 
     /// Hands the record over; what comes back is ready when it is durable.
-    fn commit(&self, meter: &Meter, ended: Ended) -> Option<StoreFuture<()>> {
+    fn commit(&self, meter: &Meter, head: Option<u16>, ended: Ended) -> Option<StoreFuture<()>> {
         let told = |committed: StoreResult<()>| {
             if let Err(error) = committed {
                 log::store_failed("a usage record is not durable", &error);
             }
         };
         // The answer goes out whether the commit succeeds or not: the sink has the record, and tries again on its own.
-        match self.settings.sink.record(self.ended(meter, ended)).now() {
+        match self.settings.sink.record(self.ended(meter, head, ended)).now() {
             Ok(committed) => {
                 told(committed);
                 None
@@ -153,21 +160,23 @@ pub(super) struct Record {
     /// Whether the request id was made here, so that the answer must tell it.
     tells_id: bool,
     has_data: bool,
+    /// The status of the head that went out.
+    head: Option<u16>,
 }
 
 impl Record {
     pub(super) fn new(entry: Entry, tells_id: bool) -> Self {
         let entry = Journaled::new(entry.settings.abandoned, entry);
         let meter = entry.meter();
-        Self { entry, meter, tells_id, has_data: false }
+        Self { entry, meter, tells_id, has_data: false, head: None }
     }
 
     pub(super) fn meter(&self) -> &Meter {
         &self.meter
     }
 
-    pub(super) fn on_head<B>(&self, response: &mut Response<B>) {
-        self.meter.status(response.status().as_u16());
+    pub(super) fn on_head<B>(&mut self, response: &mut Response<B>) {
+        self.head = Some(response.status().as_u16());
         if self.tells_id {
             set_request_id(response.headers_mut(), &self.entry.journal().request_id);
         }
@@ -187,10 +196,13 @@ impl Finish for Record {
     }
 
     fn finish(self, ended: Ended) -> Option<StoreFuture<()>> {
-        let Self { entry, meter, .. } = self;
+        let Self { entry, meter, head, .. } = self;
+        if !meter.is_handed_on() {
+            return entry.journal().commit(&meter, head, ended);
+        }
         let drained = meter.clone();
         // Given back when there is no drain to wait for.
-        let commit = meter.defer(move |ended| entry.journal().commit(&drained, ended)).err()?;
+        let commit = meter.defer(move |ended| entry.journal().commit(&drained, head, ended)).err()?;
         commit(ended)
     }
 }

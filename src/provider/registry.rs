@@ -1,7 +1,7 @@
 //! The registry: exact model id → where it runs and on what terms. One immutable snapshot, swapped whole at run time.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use http::Uri;
 
@@ -16,7 +16,7 @@ use super::traits::{Credential, Target, Timeouts};
 
 /// The models that this gateway offers. Cheap to clone; all clones see the same snapshot.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<RwLock<Arc<Snapshot>>>);
+pub struct Registry(Arc<RwLock<Snapshot>>);
 
 #[derive(Default)]
 struct Snapshot {
@@ -46,7 +46,7 @@ impl Registry {
         });
         targets.iter_mut().for_each(know_video);
         let targets = targets.map(|target| (Arc::clone(&target.terms.id), Arc::new(target))).into_iter().collect();
-        Self(Arc::new(RwLock::new(Arc::new(Snapshot { targets }))))
+        Self(Arc::new(RwLock::new(Snapshot { targets })))
     }
 
     /// Puts these models in the place of all others, at once. On an error nothing changes.
@@ -59,24 +59,26 @@ impl Registry {
                 return Err(format!("the model {id:?} is registered twice"));
             }
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        let before = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), snapshot);
+        // Nobody waits for its end.
+        drop(before);
         Ok(())
     }
 
     /// Where the model with exactly this id runs.
     pub fn target(&self, id: &str) -> Option<Arc<Target>> {
-        self.snapshot().targets.get(id).cloned()
+        self.read().targets.get(id).cloned()
     }
 
     /// All models, sorted by id.
     pub fn targets(&self) -> Vec<Arc<Target>> {
-        let mut all: Vec<_> = self.snapshot().targets.values().cloned().collect();
+        let mut all: Vec<_> = self.read().targets.values().cloned().collect();
         all.sort_by(|a, b| a.terms.id.cmp(&b.terms.id));
         all
     }
 
-    fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    fn read(&self) -> RwLockReadGuard<'_, Snapshot> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,12 +92,12 @@ fn know_video(target: &mut Target) {
 
 impl Catalog for Registry {
     fn terms(&self, id: &str) -> Option<Arc<ModelTerms>> {
-        self.target(id).map(|t| Arc::clone(&t.terms))
+        self.read().targets.get(id).map(|t| Arc::clone(&t.terms))
     }
 }
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("models", &self.snapshot().targets.len()).finish()
+        f.debug_struct("Registry").field("models", &self.read().targets.len()).finish()
     }
 }

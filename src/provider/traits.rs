@@ -59,7 +59,8 @@ impl<T: CredentialSource + ?Sized> CredentialSource for Arc<T> {
     }
 }
 
-/// How long a vendor may take. Put into the extensions of the vendor's request; a client of your own should keep to it.
+/// How long a vendor may take. Put into the extensions of the vendor's request, where it is not the default; a client of
+/// your own should keep to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the two of CONTRACT section 2")]
 pub struct Timeouts {
@@ -67,6 +68,15 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// Between two pieces of the body.
     pub idle: Duration,
+}
+
+impl Timeouts {
+    /// Tells the client of them.
+    pub(crate) fn note_in<B>(self, request: &mut Request<B>) {
+        if self != Self::default() {
+            request.extensions_mut().insert(self);
+        }
+    }
 }
 
 impl Default for Timeouts {

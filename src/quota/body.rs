@@ -42,6 +42,10 @@ impl Finish for Settle {
     }
 
     fn finish(self, ended: Ended) -> Option<StoreFuture<()>> {
+        if !self.meter.is_handed_on() {
+            self.settle(ended);
+            return None;
+        }
         // Where the rest is read in the background, what it comes to is known when that is over.
         let meter = self.meter.clone();
         if let Err(settle) = meter.defer(move |ended| self.settle(ended)) {

@@ -55,21 +55,26 @@ pin_project! {
     }
 }
 
-/// A request that waits for a store.
+/// A request that waits for a store, and the service that is ready for it.
 struct Waiting<S, A> {
+    asking: Asking,
+    inner: S,
+    request: Request<A>,
+}
+
+/// What is known of a request whose hold was reckoned.
+struct Asking {
     meter: Meter,
     hold: Amounts,
     later: Option<Later>,
     reply: ReplyTo,
-    inner: S,
-    request: Request<A>,
 }
 
 /// A request that was handed on: admitted, or not governed.
 #[derive(Default)]
 struct Running {
     once: Option<Once<Settle>>,
-    governed: Option<(Meter, ReplyTo)>,
+    governed: Option<ReplyTo>,
     headroom: Headroom,
 }
 
@@ -84,17 +89,25 @@ where
     S: Service<Request<A>>,
 {
     /// Hands on what no limit governs.
-    pub(super) fn ungoverned(mut inner: S, request: Request<A>) -> Self {
+    pub(super) fn ungoverned(inner: &mut S, request: Request<A>) -> Self {
         Self { state: State::Running { future: inner.call(request), running: Running::default() } }
     }
 
-    /// Goes on at once where the store has answered already.
-    pub(super) fn asking(asked: Asked, reply: ReplyTo, inner: S, request: Request<A>) -> Self {
+    /// Goes on at once where the store has answered already. `inner` must be ready.
+    pub(super) fn asking(asked: Asked, reply: ReplyTo, inner: &mut S, request: Request<A>) -> Self
+    where
+        S: Clone,
+    {
         let Asked { meter, hold, later, decision } = asked;
-        let waiting = Waiting { meter, hold, later, reply, inner, request };
+        let asking = Asking { meter, hold, later, reply };
         let state = match decision.now() {
-            Ok(answer) => waiting.go_on(answer),
-            Err(decision) => State::Asking { decision, waiting: Some(Box::new(waiting)) },
+            Ok(answer) => asking.go_on(answer, inner, request),
+            Err(decision) => {
+                // The clone is not ready: the one that is goes with the request.
+                let next = inner.clone();
+                let inner = std::mem::replace(inner, next);
+                State::Asking { decision, waiting: Some(Box::new(Waiting { asking, inner, request })) }
+            }
         };
         Self { state }
     }
@@ -111,11 +124,16 @@ impl<S, A, F> State<S, A, F> {
     }
 }
 
-impl<S, A> Waiting<S, A>
-where
-    S: Service<Request<A>>,
-{
-    fn go_on(mut self, answer: StoreResult<Decision>) -> State<S, A, S::Future> {
+impl Asking {
+    fn go_on<S, A>(
+        mut self,
+        answer: StoreResult<Decision>,
+        inner: &mut S,
+        request: Request<A>,
+    ) -> State<S, A, S::Future>
+    where
+        S: Service<Request<A>>,
+    {
         let admission = match QuotaLayer::decide(answer, self.hold, self.later.take()) {
             Ok(admission) => admission,
             Err((error, headroom)) => return State::refused(&self.meter, self.reply, error, headroom),
@@ -125,18 +143,16 @@ where
         if let Some(hold) = admission.grant.hold() {
             self.meter.may_last(hold.clone());
         }
-        let once = Some(Once::new(Settle::new(self.meter.clone(), admission.grant)));
-        let future = self.inner.call(self.request);
-        let governed = Some((self.meter, self.reply));
-        State::Running { future, running: Running { once, governed, headroom: admission.headroom } }
+        let once = Some(Once::new(Settle::new(self.meter, admission.grant)));
+        let future = inner.call(request);
+        State::Running { future, running: Running { once, governed: Some(self.reply), headroom: admission.headroom } }
     }
 }
 
 impl Running {
     /// The inner service's response, with the grant to be settled at the end of its body.
     fn answer<B: Body<Data = Bytes>>(&mut self, mut response: Response<B>) -> Response<QuotaBody<B>> {
-        if let Some((meter, reply)) = &self.governed {
-            meter.status(response.status().as_u16());
+        if let Some(reply) = &self.governed {
             reply.stamp(&mut response);
             set_headroom(&self.headroom, reply.request_id(), response.headers_mut());
         }
@@ -159,7 +175,8 @@ where
                 StateProj::Asking { decision, waiting } => {
                     let answer = ready!(decision.poll(cx));
                     let Some(waiting) = waiting.take() else { return Poll::Pending };
-                    waiting.go_on(answer)
+                    let Waiting { asking, mut inner, request } = *waiting;
+                    asking.go_on(answer, &mut inner, request)
                 }
                 StateProj::Running { future, running } => {
                     let polled = match running.once.as_mut() {

@@ -94,8 +94,9 @@ pub(super) fn set_headroom(headroom: &Headroom, request_id: &RequestId, headers:
         return;
     }
     let mut values = Values::new();
-    if request_id.as_str().len() <= LONGEST_ID {
-        values.text(&REQUEST_ID, request_id.as_str());
+    let id = request_id.id().as_bytes();
+    if id.len() <= LONGEST_ID {
+        values.text(&REQUEST_ID, id);
     }
     for (names, room) in [(&REQUESTS, &headroom.requests), (&TOKENS, &headroom.tokens)] {
         let Some(room) = room else { continue };
@@ -128,18 +129,18 @@ impl Values {
     }
 
     fn number(&mut self, name: &'static HeaderName, number: u64) {
-        self.text.push(itoa::Buffer::new().format(number));
+        self.text.push(itoa::Buffer::new().format(number).as_bytes());
         self.end(name);
     }
 
-    fn text(&mut self, name: &'static HeaderName, value: &str) {
+    fn text(&mut self, name: &'static HeaderName, value: &[u8]) {
         self.text.push(value);
         self.end(name);
     }
 
     fn time(&mut self, name: &'static HeaderName, time: Duration) {
         // A text takes all that is written to it.
-        let _ = write!(self.text, "{}", GoDuration(time));
+        let _ = GoDuration(time).write(&mut self.text);
         self.end(name);
     }
 
@@ -150,10 +151,11 @@ impl Values {
 
     fn set(self, headers: &mut HeaderMap) {
         headers.reserve(self.count);
-        let text = Bytes::from_owner(self.text);
+        let mut text = Bytes::from_owner(self.text);
         let mut from = 0;
         for (name, end) in self.named.into_iter().flatten() {
-            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(from..end)) {
+            // The last one takes what is left, and needs no count of its own.
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.split_to(end - from)) {
                 headers.insert(name, value);
             }
             from = end;
@@ -168,9 +170,9 @@ struct Text {
 }
 
 impl Text {
-    fn push(&mut self, part: &str) {
+    fn push(&mut self, part: &[u8]) {
         if let Some(room) = self.bytes[self.len..].get_mut(..part.len()) {
-            room.copy_from_slice(part.as_bytes());
+            room.copy_from_slice(part);
             self.len += part.len();
         }
     }
@@ -178,7 +180,7 @@ impl Text {
 
 impl Write for Text {
     fn write_str(&mut self, part: &str) -> fmt::Result {
-        self.push(part);
+        self.push(part.as_bytes());
         Ok(())
     }
 }

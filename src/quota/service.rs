@@ -57,15 +57,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> QuotaFuture<S, A> {
-        // The clone is not ready: the one that is goes with the request.
-        let next = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, next);
         if !QuotaLayer::governs(request.method()) {
-            return QuotaFuture::ungoverned(ready, request);
+            return QuotaFuture::ungoverned(&mut self.inner, request);
         }
         let reply = ReplyTo::of(&mut request);
         match self.layer.ask(request.extensions_mut()) {
-            Ok(asked) => QuotaFuture::asking(asked, reply, ready, request),
+            Ok(asked) => QuotaFuture::asking(asked, reply, &mut self.inner, request),
             Err((meter, error)) => QuotaFuture::refused(&meter, reply, error, Headroom::default()),
         }
     }

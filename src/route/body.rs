@@ -2,20 +2,16 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::base::error::{Error, Origin};
-use crate::base::id::RequestId;
 use crate::base::log;
-use crate::http::meter::Meter;
 use crate::http::reply::error_event;
 
 use super::pump::Pump;
-use super::service::Way;
 use crate::http::vendor::VendorBody;
 
 /// The body of a routed answer: what the codec makes of the vendor's bytes `B`.
@@ -28,22 +24,12 @@ pub struct RouteBody<B: VendorBody> {
     first: Option<Bytes>,
     rest: Option<Box<Pump<B>>>,
     is_event_stream: bool,
-    request_id: RequestId,
-    meter: Meter,
-    way: Arc<Way>,
 }
 
 impl<B: VendorBody> RouteBody<B> {
-    pub(super) fn new(
-        first: Option<Bytes>,
-        rest: Box<Pump<B>>,
-        is_event_stream: bool,
-        request_id: RequestId,
-        meter: Meter,
-        way: Arc<Way>,
-    ) -> Self {
+    pub(super) fn new(first: Option<Bytes>, rest: Box<Pump<B>>, is_event_stream: bool) -> Self {
         let rest = Some(rest).filter(|r| !r.is_over());
-        Self { first, rest, is_event_stream, request_id, meter, way }
+        Self { first, rest, is_event_stream }
     }
 }
 
@@ -62,20 +48,19 @@ impl<B: VendorBody> Body for RouteBody<B> {
             next => next,
         };
         let next = ready!(next);
-        if rest.is_over() {
-            self.rest = None;
-        }
         if let Some(Err(error)) = &next
             && error.origin() == Origin::Provider
         {
-            log::vendor_failed(&self.request_id, error);
+            log::vendor_failed(rest.request_id(), error);
         }
-        Poll::Ready(match next {
-            Some(Ok(bytes)) => Some(Ok(Frame::data(bytes))),
-            Some(Err(error)) if is_event_stream => Some(Ok(Frame::data(error_event(&error, &self.request_id)))),
-            Some(Err(error)) => Some(Err(error)),
-            None => None,
-        })
+        let next = match next {
+            Some(Err(error)) if is_event_stream => Some(Ok(error_event(&error, rest.request_id()))),
+            next => next,
+        };
+        if rest.is_over() {
+            self.rest = None;
+        }
+        Poll::Ready(next.map(|next| next.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -93,17 +78,14 @@ impl<B: VendorBody> Body for RouteBody<B> {
 
 impl<B: VendorBody> Drop for RouteBody<B> {
     fn drop(&mut self) {
-        if self.meter.is_complete() || std::thread::panicking() {
-            return;
-        }
-        if let (Some(rest), Some(drain)) = (self.rest.take(), &self.way.drain) {
-            drain.start(&self.meter, rest.drain());
+        if let Some(rest) = self.rest.take().filter(|_| !std::thread::panicking()) {
+            rest.leave();
         }
     }
 }
 
 impl<B: VendorBody> fmt::Debug for RouteBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RouteBody").field("request_id", &self.request_id).finish_non_exhaustive()
+        f.debug_struct("RouteBody").field("is_event_stream", &self.is_event_stream).finish_non_exhaustive()
     }
 }

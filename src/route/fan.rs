@@ -67,7 +67,7 @@ impl<C: VendorClient> Fan<C> {
         while self.out.len() < AT_ONCE
             && let Some((at, mut request)) = self.waiting.pop_front()
         {
-            request.extensions_mut().insert(self.target.timeouts);
+            self.target.timeouts.note_in(&mut request);
             self.out.push(Run { at, client: self.client.clone(), step: Step::Ready(Some(Box::new(request))) });
         }
         for place in 0..self.out.len() {

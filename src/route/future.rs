@@ -27,7 +27,6 @@ use crate::provider::traits::Target;
 use super::body::RouteBody;
 use super::fan::Fan;
 use super::pump::Pump;
-use super::service::Way;
 use crate::http::vendor::transport_failure;
 use crate::http::vendor::{VendorBody, VendorClient};
 use crate::wire::dropped::Dropped;
@@ -38,7 +37,6 @@ pub(super) const MAX_FAULT_BYTES: usize = 64 * 1024;
 /// What a trip needs from start to end.
 pub(super) struct Trip<C: VendorClient> {
     pub(super) reply: ReplyTo,
-    pub(super) meter: Meter,
     pub(super) target: Arc<Target>,
     pub(super) pump: Box<Pump<C::Body>>,
     /// The request of the step that is to begin; `None` where the answer is made in this process.
@@ -47,7 +45,6 @@ pub(super) struct Trip<C: VendorClient> {
     /// The head of the caller's answer, as the last step that began has it.
     pub(super) headers: HeaderMap,
     pub(super) dropped: Dropped,
-    pub(super) way: Arc<Way>,
 }
 
 /// A video job in the making.
@@ -78,9 +75,13 @@ impl Making {
 }
 
 impl<C: VendorClient> Trip<C> {
+    fn meter(&self) -> &Meter {
+        self.pump.meter()
+    }
+
     /// The request has failed: its books and its operator are told.
     fn fail(&self, error: &Error) {
-        self.meter.fail(error);
+        self.meter().fail(error);
         if error.origin() == Origin::Provider {
             log::vendor_failed(self.reply.request_id(), error);
         }
@@ -127,7 +128,7 @@ impl<C: VendorClient> RouteFuture<C> {
     }
 
     pub(super) fn new(trip: Box<Trip<C>>) -> Self {
-        let step = Step::Journal(trip.meter.open());
+        let step = Step::Journal(trip.meter().open());
         Self { trip: Some(trip), step }
     }
 
@@ -149,7 +150,7 @@ impl<C: VendorClient> RouteFuture<C> {
                 Step::Ready => {
                     let free = if trip.request.is_some() { ready!(trip.client.poll_free(cx)) } else { Ok(()) };
                     if free.is_ok() {
-                        trip.meter.call();
+                        trip.meter().call();
                     }
                     match trip.request.take() {
                         Some(request) => match free {
@@ -193,7 +194,7 @@ impl<C: VendorClient> RouteFuture<C> {
     }
 
     fn is_closing(&self) -> bool {
-        self.trip.as_ref().is_some_and(|trip| trip.meter.is_closing())
+        self.trip.as_ref().is_some_and(|trip| trip.meter().is_closing())
     }
 
     fn answer(&mut self, first: Option<Bytes>) -> Answer<C::Body> {
@@ -211,8 +212,7 @@ impl<C: VendorClient> RouteFuture<C> {
         if let Some(dropped) = trip.dropped.header() {
             headers.insert(DROPPED, dropped);
         }
-        let request_id = trip.reply.request_id().clone();
-        let body = RouteBody::new(first, trip.pump, is_event_stream, request_id, trip.meter, trip.way);
+        let body = RouteBody::new(first, trip.pump, is_event_stream);
         let mut response = Response::new(ResponseBody::inner(body));
         *response.status_mut() = StatusCode::OK;
         *response.headers_mut() = headers;
@@ -244,7 +244,7 @@ impl<C: VendorClient> Trip<C> {
             return Step::Ready;
         }
         let requests = self.request.take().into_iter().chain(beside);
-        let (client, target, meter) = (self.client.clone(), Arc::clone(&self.target), self.meter.clone());
+        let (client, target, meter) = (self.client.clone(), Arc::clone(&self.target), self.meter().clone());
         Step::Fan(Box::new(Fan::new(client, target, meter, requests)))
     }
 
@@ -256,7 +256,7 @@ impl<C: VendorClient> Trip<C> {
 
     /// Sends a request of the exchange through the client, which is ready.
     fn send(&mut self, mut request: Request<CallBody>) -> Step<C> {
-        request.extensions_mut().insert(self.target.timeouts);
+        self.target.timeouts.note_in(&mut request);
         let fetch = request.extensions().get::<Fetch>().cloned();
         Step::Calling(Box::pin(self.client.send(request)), fetch)
     }
@@ -296,7 +296,7 @@ impl<C: VendorClient> Trip<C> {
 
     fn note_id(&self, parts: &response::Parts) {
         if let Some(id) = upstream_request_id(&parts.headers) {
-            self.meter.upstream_request_id(id.into());
+            self.meter().upstream_request_id(id.into());
         }
     }
 }
@@ -338,11 +338,11 @@ impl<C: VendorClient> Future for RouteFuture<C> {
 impl<C: VendorClient> Drop for RouteFuture<C> {
     fn drop(&mut self) {
         let Some(trip) = self.trip.take() else { return };
-        let Some(drain) = trip.way.drain.clone().filter(|_| !std::thread::panicking()) else { return };
+        let Some(drain) = trip.pump.drain_to().filter(|_| !std::thread::panicking()) else { return };
         match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Calling(call, None) => drain.start(&trip.meter.clone(), finish_call::<C>(call, trip)),
-            Step::Fan(fan) => drain.start(&trip.meter.clone(), finish_fan(fan, trip)),
-            Step::Priming => drain.start(&trip.meter, trip.pump.drain()),
+            Step::Calling(call, None) => drain.start(&trip.meter().clone(), finish_call::<C>(call, trip)),
+            Step::Fan(fan) => drain.start(&trip.meter().clone(), finish_fan(fan, trip)),
+            Step::Priming => drain.start(&trip.meter().clone(), trip.pump.drain()),
             _ => {}
         }
     }

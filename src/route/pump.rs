@@ -9,6 +9,7 @@ use http::{HeaderMap, Request, response};
 use http_body::Body;
 
 use crate::base::error::{Code, Error};
+use crate::base::id::RequestId;
 use crate::domain::usage::Usage;
 use crate::http::body::{CallBody, Segments};
 use crate::http::closing::Watch;
@@ -16,6 +17,7 @@ use crate::http::meter::Meter;
 use crate::http::vendor::{VendorBody, transport_failure};
 use crate::provider::traits::{Decoder, MadeAs, Output};
 
+use super::drain::Drain;
 use super::future::going_down;
 use super::service::Way;
 
@@ -25,23 +27,25 @@ pub(super) struct Pump<B> {
     body: Option<B>,
     decoder: Box<dyn Decoder>,
     output: Output,
+    request_id: RequestId,
     meter: Meter,
     way: Arc<Way>,
     over: bool,
     /// Whether the caller was given anything.
     begun: bool,
-    /// The request of the next step.
-    next: Option<Request<CallBody>>,
+    /// The request of the next step. In a box: few exchanges have one.
+    next: Option<Box<Request<CallBody>>>,
     /// Made when a stream first waits for its vendor.
     watch: Option<Watch>,
 }
 
 impl<B: VendorBody> Pump<B> {
-    pub(super) fn new(decoder: Box<dyn Decoder>, meter: Meter, way: Arc<Way>) -> Self {
+    pub(super) fn new(decoder: Box<dyn Decoder>, request_id: RequestId, meter: Meter, way: Arc<Way>) -> Self {
         Self {
             body: None,
             decoder,
             output: Output::default(),
+            request_id,
             meter,
             way,
             over: false,
@@ -61,7 +65,20 @@ impl<B: VendorBody> Pump<B> {
 
     /// The request of the next step, once all of this one has been read.
     pub(super) fn next_request(&mut self) -> Option<Request<CallBody>> {
-        self.next.take()
+        self.next.take().map(|next| *next)
+    }
+
+    pub(super) fn request_id(&self) -> &RequestId {
+        &self.request_id
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Where what is left is read on when its caller has gone.
+    pub(super) fn drain_to(&self) -> Option<Drain> {
+        self.way.drain.clone()
     }
 
     /// The requests that go out beside the exchange's own.
@@ -87,7 +104,7 @@ impl<B: VendorBody> Pump<B> {
         };
         self.inform();
         if result.is_ok() {
-            self.next = self.decoder.next_request();
+            self.next = self.decoder.next_request().map(Box::new);
         }
         result.inspect_err(|error| self.meter.fail(error))
     }
@@ -193,7 +210,7 @@ impl<B: VendorBody> Pump<B> {
         self.leave_off();
         let finished = self.decoder.finish(&mut self.output);
         if finished.is_ok() && !self.begun && !self.output.has_frames() {
-            self.next = self.decoder.next_request();
+            self.next = self.decoder.next_request().map(Box::new);
         }
         finished
     }
@@ -211,17 +228,20 @@ impl<B: VendorBody> Pump<B> {
     }
 
     fn inform(&self) {
-        if let Some(usage) = self.output.usage() {
-            self.meter.report(usage);
-        }
-        if self.output.delivered() != Usage::NONE {
-            self.meter.deliver(self.output.delivered());
-        }
-        let made = self.output.is_made_as();
-        if *made != MadeAs::default() {
-            self.meter.made_as(made.size.as_deref(), made.quality.as_deref());
-        }
-        if self.output.is_complete() {
+        let out = &self.output;
+        self.meter.learn(|learnt| {
+            if let Some(usage) = out.usage() {
+                learnt.report(usage);
+            }
+            if out.delivered() != Usage::NONE {
+                learnt.delivered = out.delivered();
+            }
+            let made = out.is_made_as();
+            if *made != MadeAs::default() {
+                learnt.made_as(made.size.as_deref(), made.quality.as_deref());
+            }
+        });
+        if out.is_complete() {
             self.meter.complete();
         }
     }
@@ -229,6 +249,16 @@ impl<B: VendorBody> Pump<B> {
     /// Whether nothing more will come.
     pub(super) fn is_over(&self) -> bool {
         self.over && !self.output.has_frames()
+    }
+
+    /// The caller has gone before the end.
+    pub(super) fn leave(self: Box<Self>) {
+        if self.meter.is_complete() {
+            return;
+        }
+        if let Some(drain) = self.drain_to() {
+            drain.start(&self.meter.clone(), self.drain());
+        }
     }
 
     /// Reads to the end for the meter's sake alone.

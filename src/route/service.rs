@@ -131,15 +131,13 @@ impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
         match self.encode(extensions.get::<Call>(), &meter) {
             Err(error) => RouteFuture::refused(reply, meter, error),
             Ok((target, exchange)) => RouteFuture::new(Box::new(Trip {
+                pump: Box::new(Pump::new(exchange.decoder, reply.request_id().clone(), meter, Arc::clone(&self.way))),
                 reply,
                 target,
-                pump: Box::new(Pump::new(exchange.decoder, meter.clone(), Arc::clone(&self.way))),
                 request: exchange.request,
-                meter,
                 client: self.client.clone(),
                 headers: HeaderMap::new(),
                 dropped: exchange.dropped,
-                way: Arc::clone(&self.way),
             })),
         }
     }

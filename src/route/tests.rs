@@ -5,6 +5,7 @@ use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, response};
@@ -103,6 +104,8 @@ impl Decoder for Steps {
     }
 }
 
+const TIMEOUTS: Timeouts = Timeouts { first_byte: Duration::from_secs(7), idle: Duration::from_secs(3) };
+
 type Seen = Arc<Mutex<Vec<(String, bool, bool)>>>;
 
 /// Answers by path; notes the URL, whether it bore a credential, and whether it was a fetch.
@@ -122,7 +125,7 @@ impl Service<Request<CallBody>> for Vendor {
     }
 
     fn call(&mut self, request: Request<CallBody>) -> Self::Future {
-        assert!(request.extensions().get::<Timeouts>().is_some());
+        assert_eq!(request.extensions().get(), Some(&TIMEOUTS));
         let credential = request.headers().contains_key("authorization");
         let fetch = request.extensions().get::<Fetch>().is_some();
         self.seen.lock().unwrap().push((request.uri().to_string(), credential, fetch));
@@ -158,7 +161,7 @@ fn target(terms: &Arc<ModelTerms>) -> Target {
         credential: Arc::new(Credential::None),
         upstream: "m".into(),
         terms: Arc::clone(terms),
-        timeouts: Timeouts::default(),
+        timeouts: TIMEOUTS,
         content_hosts: Arc::new([]),
     }
 }

@@ -58,6 +58,12 @@ impl<'a> Cursor<'a> {
         debug_assert!(self.at <= self.piece.len(), "past the piece");
     }
 
+    /// The next byte, where it stands in the piece at hand.
+    #[inline]
+    pub(crate) fn here(&self) -> Option<u8> {
+        self.piece.get(self.at).copied()
+    }
+
     #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         let (piece, at) = self.piece();

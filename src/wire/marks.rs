@@ -168,30 +168,47 @@ impl<S: Simd> Reader<S> {
         bytes.simd_eq(u8x64::splat(self.simd, byte)).to_bitmask()
     }
 
-    /// How many more brackets open in a JSON text than close, those in its strings apart; `None` where a string does not
-    /// end.
+    /// See [`outline`].
     #[inline(always)]
-    fn left_open(mut self, json: &[u8]) -> Option<i64> {
+    fn outline(mut self, json: &[u8], mut text: impl FnMut(usize, i64)) -> Option<i64> {
         let (blocks, rest) = json.as_chunks::<BLOCK>();
         let rest = (!rest.is_empty()).then(|| padded(rest));
-        // All ones within a string.
-        let (mut open, mut within) = (0, 0u64);
+        // `within` is all ones in a string; `begins` is one where the last byte was the quote that opens one.
+        let (mut open, mut within, mut begins, mut from) = (0, 0u64, 0, 0);
         for bytes in blocks.iter().chain(&rest) {
-            let strings = odd(self.block(bytes, BLOCK - 1).quotes) ^ within;
+            let quotes = self.block(bytes, BLOCK - 1).quotes;
+            let strings = odd(quotes) ^ within;
             // A bit of its own sets the braces apart from the square brackets.
             let bytes = u8x64::simd_from(self.simd, *bytes) | u8x64::splat(self.simd, 0x20);
             let opening = self.are(bytes, b'{') & !strings;
             let closing = self.are(bytes, b'}') & !strings;
-            open += i64::from(opening.count_ones()) - i64::from(closing.count_ones());
-            within = if strings >> (BLOCK - 1) == 1 { u64::MAX } else { 0 };
+            let firsts = (quotes & strings) << 1 | begins;
+            let mut found = firsts & (self.are_either(bytes, b'u', b'e') | self.are(bytes, b'b'));
+            while found != 0 {
+                let at = found.trailing_zeros();
+                let before = (1 << at) - 1;
+                text(from + at as usize, open + difference(opening & before, closing & before));
+                found &= found - 1;
+            }
+            open += difference(opening, closing);
+            begins = (quotes & strings) >> (BLOCK - 1);
+            within = 0u64.wrapping_sub(strings >> (BLOCK - 1));
+            from += BLOCK;
         }
         (within == 0).then_some(open)
     }
 }
 
+#[inline(always)]
+fn difference(opening: u64, closing: u64) -> i64 {
+    i64::from(opening.count_ones()) - i64::from(closing.count_ones())
+}
+
 /// How many more brackets open in a JSON text than close, those in its strings apart; `None` where a string does not end.
-pub(crate) fn left_open(json: &[u8]) -> Option<i64> {
-    dispatch!(Level::new(), simd => Reader::new(simd, false).left_open(json))
+/// `text` is told of each string that begins with `u`, `e` or `b`, be they capital or small: where that letter stands, and
+/// how many brackets are open there.
+pub(crate) fn outline(json: &[u8], text: impl FnMut(usize, i64)) -> Option<i64> {
+    dispatch!(Level::new(), simd => Reader::new(simd, false).outline(json, text))
 }
 
 /// Those of the backslashes that begin an escape: of each run, every other one from its first.
@@ -224,28 +241,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    type Texts = Vec<(usize, i64)>;
+
     /// Byte by byte.
-    fn left_open_slowly(json: &[u8]) -> Option<i64> {
-        let (mut open, mut within, mut escaped) = (0, false, false);
-        for byte in json {
+    fn outline_slowly(json: &[u8]) -> (Option<i64>, Texts) {
+        let (mut open, mut within, mut escaped, mut texts) = (0, false, false, Vec::new());
+        for (at, byte) in json.iter().enumerate() {
             let was_escaped = std::mem::replace(&mut escaped, false);
             match byte {
                 b'\\' => escaped = !was_escaped,
-                b'"' if !was_escaped => within = !within,
+                b'"' if !was_escaped => {
+                    within = !within;
+                    let first = json.get(at + 1).filter(|first| within && b"uUeEbB".contains(first));
+                    texts.extend(first.map(|_| (at + 1, open)));
+                }
                 b'{' | b'[' if !within => open += 1,
                 b'}' | b']' if !within => open -= 1,
                 _ => {}
             }
         }
-        (!within).then_some(open)
+        ((!within).then_some(open), texts)
     }
 
     proptest! {
         #[test]
-        fn brackets_outside_of_strings_are_counted(
-            json in prop::collection::vec(prop::sample::select(&b"a\"\"\"\\{}[];"[..]), 0..300),
+        fn brackets_outside_of_strings_are_counted_and_some_strings_told(
+            json in prop::collection::vec(prop::sample::select(&b"aueBU\"\"\"\\{}[];"[..]), 0..300),
         ) {
-            prop_assert_eq!(left_open(&json), left_open_slowly(&json));
+            let mut texts = Vec::new();
+            let open = outline(&json, |at, open| texts.push((at, open)));
+            prop_assert_eq!((open, texts), outline_slowly(&json));
         }
 
         #[test]

@@ -33,6 +33,7 @@ use crate::base::hash::QuickHasher;
 
 use super::facts::{Facts, Located, StreamOptions, wrong};
 use super::json::{shown, whole};
+use super::marks::Marks;
 use super::scan::Scan;
 use name::Name;
 
@@ -45,7 +46,9 @@ const MAX_MEMBERS: usize = 1_024;
 /// `invalid_json` with the byte at fault; `invalid_parameter` with the field at fault.
 pub fn peek(pieces: &[Bytes]) -> Result<Box<Facts>, Error> {
     let body_bytes = pieces.iter().map(|p| p.len() as u64).sum();
-    let mut peek = Peek { scan: Scan::new(pieces), facts: Box::default(), fault: None, seen: Seen::default() };
+    let mut marks = Marks::new();
+    let mut peek =
+        Peek { scan: Scan::new(pieces, &mut marks), facts: Box::default(), fault: None, seen: Seen::default() };
     peek.facts.body_bytes = body_bytes;
     let read = peek.object();
     peek.scan.check_text(pieces, read.is_ok())?;
@@ -101,7 +104,7 @@ impl Peek<'_> {
             self.facts.has_members = true;
             escaped.clear();
             let plain = self.scan.key(|run| escaped.extend_from_slice(run))?;
-            let key = utf8(plain.unwrap_or(&escaped));
+            let key = plain.unwrap_or(&escaped);
             self.once(key)?;
             self.member(key)?;
         }
@@ -109,11 +112,12 @@ impl Peek<'_> {
     }
 
     /// Refuses a key that was there before: one reader would take the first, another the last.
-    fn once(&mut self, key: &str) -> Result<(), Error> {
+    fn once(&mut self, key: &[u8]) -> Result<(), Error> {
         let mut hasher = QuickHasher::default();
-        hasher.write(key.as_bytes());
+        hasher.write(key);
         let hash = hasher.finish();
         if self.seen.contains(hash) {
+            let key = utf8(key);
             return Err(self.scan.bad(&format!("the key `{}` stands twice", shown(key))).param(shown(key)));
         }
         if self.seen.count == MAX_MEMBERS {
@@ -123,54 +127,54 @@ impl Peek<'_> {
         Ok(())
     }
 
-    fn member(&mut self, key: &str) -> Result<(), Error> {
+    fn member(&mut self, key: &[u8]) -> Result<(), Error> {
         if self.scan.value()? == b'n' {
             let at = self.scan.literal("null")?;
-            self.facts.nulls.push(Located { value: key.to_owned(), at });
+            self.facts.nulls.push(Located { value: utf8(key).to_owned(), at });
             return Ok(());
         }
         match key {
-            "model" => self.facts.model = self.text("model")?,
-            "stream" => self.facts.stream = self.flag("stream")?,
-            "store" => self.facts.store = self.flag("store")?,
-            "stream_options" => self.facts.stream_options = self.stream_options()?,
-            "max_tokens" => self.facts.max_tokens = self.count("max_tokens")?,
-            "max_completion_tokens" => self.facts.max_completion_tokens = self.count("max_completion_tokens")?,
-            "max_output_tokens" => self.facts.max_output_tokens = self.count("max_output_tokens")?,
-            "n" => self.facts.n = self.count("n")?,
-            "size" => self.facts.size = self.text("size")?.map(|t| t.value),
-            "quality" => self.facts.quality = self.text("quality")?.map(|t| t.value),
-            "resolution" => self.facts.resolution = self.text("resolution")?.map(|t| t.value),
-            "mode" => self.facts.mode = self.text("mode")?.map(|t| t.value),
-            "audio" | "generate_audio" => self.audio()?,
-            "seconds" => self.seconds("seconds")?,
-            "duration" => self.seconds("duration")?,
-            "input" => self.input()?,
-            "messages" => self.messages()?,
-            "image" | "images" | "mask" => self.pictures()?,
-            "tools" => self.tools()?,
-            "web_search_options" => {
+            b"model" => self.facts.model = self.text("model")?,
+            b"stream" => self.facts.stream = self.flag("stream")?,
+            b"store" => self.facts.store = self.flag("store")?,
+            b"stream_options" => self.facts.stream_options = self.stream_options()?,
+            b"max_tokens" => self.facts.max_tokens = self.count("max_tokens")?,
+            b"max_completion_tokens" => self.facts.max_completion_tokens = self.count("max_completion_tokens")?,
+            b"max_output_tokens" => self.facts.max_output_tokens = self.count("max_output_tokens")?,
+            b"n" => self.facts.n = self.count("n")?,
+            b"size" => self.facts.size = self.text("size")?.map(|t| t.value),
+            b"quality" => self.facts.quality = self.text("quality")?.map(|t| t.value),
+            b"resolution" => self.facts.resolution = self.text("resolution")?.map(|t| t.value),
+            b"mode" => self.facts.mode = self.text("mode")?.map(|t| t.value),
+            b"audio" | b"generate_audio" => self.audio()?,
+            b"seconds" => self.seconds("seconds")?,
+            b"duration" => self.seconds("duration")?,
+            b"input" => self.input()?,
+            b"messages" => self.messages()?,
+            b"image" | b"images" | b"mask" => self.pictures()?,
+            b"tools" => self.tools()?,
+            b"web_search_options" => {
                 self.unbounded("web_search_options");
                 self.scan.skip()?;
             }
-            "service_tier" => self.service_tier()?,
-            "previous_response_id" | "conversation" => {
-                self.unowned(key);
+            b"service_tier" => self.service_tier()?,
+            b"previous_response_id" | b"conversation" => {
+                self.unowned(utf8(key));
                 self.scan.skip()?;
             }
-            "background" => {
+            b"background" => {
                 if self.scan.value()? != b'f' {
-                    self.unowned(key);
+                    self.unowned(utf8(key));
                 }
                 self.scan.skip()?;
             }
             // In an object it names a template that is kept at the vendor; elsewhere it is a text.
-            "prompt" if self.scan.value()? == b'{' => {
-                self.unowned(key);
+            b"prompt" if self.scan.value()? == b'{' => {
+                self.unowned(utf8(key));
                 self.scan.skip()?;
             }
             // A format in an object, as chat has it, is the vendor's matter.
-            "response_format" if self.scan.value()? == b'"' => {
+            b"response_format" if self.scan.value()? == b'"' => {
                 self.facts.response_format = self.text("response_format")?.map(|t| t.value);
             }
             _ => self.scan.skip()?,

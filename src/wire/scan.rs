@@ -11,6 +11,7 @@ use crate::base::error::{Code, Error};
 
 use super::cursor::Cursor;
 use super::marks::{Block, Marks};
+use super::text::short_text_end;
 use super::utf8;
 
 /// The deepest nesting that is read. The scanner recurses, so this also bounds its stack.
@@ -22,13 +23,14 @@ pub(crate) const MAX_WHOLE: u64 = 1 << 53;
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     cursor: Cursor<'a>,
-    marks: Marks,
+    /// Lent, as they are larger than all else.
+    marks: &'a mut Marks,
     depth: u32,
 }
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(pieces: &'a [Bytes]) -> Self {
-        Self { cursor: Cursor::new(pieces), marks: Marks::new(), depth: 0 }
+    pub(crate) fn new(pieces: &'a [Bytes], marks: &'a mut Marks) -> Self {
+        Self { cursor: Cursor::new(pieces), marks, depth: 0 }
     }
 
     pub(crate) fn offset(&self) -> usize {
@@ -41,11 +43,17 @@ impl<'a> Scan<'a> {
     }
 
     /// The first byte of the value that comes next; the scanner stands on it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Result<u8, Error> {
-        if let Some(byte) = self.cursor.peek().filter(|byte| *byte > b' ') {
-            return Ok(byte);
+        match self.cursor.here() {
+            Some(byte) if byte > b' ' => Ok(byte),
+            _ => self.value_further_on(),
         }
+    }
+
+    /// The same behind white space, or in the next piece.
+    #[inline(never)]
+    fn value_further_on(&mut self) -> Result<u8, Error> {
         self.space();
         self.cursor.peek().ok_or_else(early)
     }
@@ -83,12 +91,28 @@ impl<'a> Scan<'a> {
         if self.value()? != b'"' {
             return Err(self.bad("a key in double quotes is missing"));
         }
+        if let Some(key) = self.short_key() {
+            return Ok(Some(key));
+        }
         let plain = self.text(sink)?;
         if self.value()? != b':' {
             return Err(self.bad("the colon behind a key is missing"));
         }
         self.cursor.advance(1);
         Ok(plain)
+    }
+
+    /// A plain key with its colon right behind it, as nearly all are: to ask for marks would take longer.
+    #[inline]
+    fn short_key(&mut self) -> Option<&'a [u8]> {
+        let text = self.cursor.rest().get(1..)?;
+        let end = short_text_end(text)?;
+        let (key, behind) = text.split_at_checked(end)?;
+        if !behind.starts_with(b"\":") {
+            return None;
+        }
+        self.cursor.advance(key.len() + "\"\":".len());
+        Some(key)
     }
 
     /// Checks the value that comes next, and goes past it.

@@ -47,6 +47,25 @@ pub(crate) fn text_end(rest: &[u8]) -> Option<usize> {
     near.or_else(|| Some(SHORT + memchr::memchr2(b'"', b'\\', rest.get(SHORT..)?)?))
 }
 
+/// Where the text ends whose inside `rest` begins with, if it is a short one in ASCII, without escapes and control characters.
+/// `None` also where `rest` ends soon.
+#[inline]
+pub(crate) fn short_text_end(rest: &[u8]) -> Option<usize> {
+    const WORDS: usize = 4;
+    for (at, word) in rest.as_chunks::<WORD>().0.iter().take(WORDS).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quotes = zeros(word ^ each(b'"'));
+        let controls = word.wrapping_sub(each(b' ')) & !word & each(0x80);
+        let strange = zeros(word ^ each(b'\\')) | controls | word & each(0x80);
+        if quotes | strange != 0 {
+            // Of each, the lowest bit is a true one.
+            let is_plain = quotes.trailing_zeros() < strange.trailing_zeros();
+            return is_plain.then_some(at * WORD + quotes.trailing_zeros() as usize / 8);
+        }
+    }
+    None
+}
+
 const WORD: usize = size_of::<u64>();
 
 const fn each(byte: u8) -> u64 {
@@ -69,6 +88,15 @@ mod tests {
             text in prop::collection::vec(prop::sample::select(&b"aaaaaaaaaaaaa\x22\x5c\x21\x23\xa2\xdc\x01\xff"[..]), 0..80),
         ) {
             prop_assert_eq!(text_end(&text), text.iter().position(|byte| matches!(byte, b'"' | b'\\')));
+        }
+
+        #[test]
+        fn a_short_text_ends_at_its_quote_if_it_is_plain(
+            text in prop::collection::vec(prop::sample::select(&b"aaaaaaaaaaa\x22\x5c\x20\x21\x23\x1f\x00\x7f\xa2\x80"[..]), 0..50),
+        ) {
+            let end = text.iter().position(|byte| !matches!(byte, b' '..=0x7f) || matches!(byte, b'"' | b'\\'));
+            let plain = end.filter(|end| text[*end] == b'"' && *end < 32 && end / 8 < text.len() / 8);
+            prop_assert_eq!(short_text_end(&text), plain);
         }
     }
 }

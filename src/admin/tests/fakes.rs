@@ -107,7 +107,7 @@ impl UsageStore for Ledger {
             id: "rec_1".into(),
             request_id: "req_1".into(),
             time: Timestamp::from_nanos(1_800_000_000_250_999_999),
-            home: Home { workspace: name("acme"), project: name("site"), team: None, environment: None },
+            home: Arc::new(Home { workspace: name("acme"), project: name("site"), team: None, environment: None }),
             key_id: "k".into(),
             endpoint: "/v1/chat/completions".into(),
             modality: Some(Modality::Text),

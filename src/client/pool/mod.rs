@@ -20,6 +20,7 @@ pub(super) use dial::{Answer, Dial};
 pub(super) use dial::{Dialled, Http1};
 pub(super) use lease::Lease;
 pub(super) use origin::{Arriving, Found, Origin};
+pub(super) use silence::end_of;
 
 use super::BoxError;
 

@@ -94,7 +94,7 @@ impl Origin {
         state.waiting.push_back(Waiter { ticket, give });
         state.dialling += 1;
         drop(state);
-        let attempt = Attempt { origin: self.clone(), ticket, end: Err("the connection was given up".into()) };
+        let attempt = Attempt { origin: self.clone(), ticket, end: None };
         let dialling = self.dial.dial(self.url("/"));
         tokio::spawn(async move { attempt.end(dialling.await) });
         Found::Arriving(Arriving { origin: self.clone(), given, got: None })
@@ -102,7 +102,10 @@ impl Origin {
 
     /// Takes a connection: the request that has waited longest gets it.
     pub(super) fn give(self: &Arc<Self>, connection: Dialled, used: bool) {
-        let mut state = self.state();
+        self.put(self.state(), connection, used);
+    }
+
+    fn put(self: &Arc<Self>, mut state: MutexGuard<'_, State>, connection: Dialled, used: bool) {
         match connection {
             Dialled::Http1(http1) => state.give(http1, used),
             Dialled::Http2(_) if used => return,
@@ -117,8 +120,11 @@ impl Origin {
         }
     }
 
+    /// Whether it has nothing, and nothing is to come.
     pub(super) fn is_empty(&self) -> bool {
-        let state = self.state();
+        let mut state = self.state();
+        // The sweeper may have ended with their runtime.
+        state.let_go_of_closed();
         state.is_empty() && state.dialling == 0
     }
 
@@ -214,14 +220,18 @@ impl State {
         self.idle.is_empty() && self.shared.is_none()
     }
 
+    fn let_go_of_closed(&mut self) {
+        self.idle.retain(|idle| !idle.http1.sender.is_closed());
+        self.shared.take_if(|shared| shared.sender.is_closed());
+    }
+
     /// Lets go of what has not been used. Whether nothing is left.
     fn sweep(&mut self) -> bool {
         self.round += 1;
         let old = |since: u32| self.round - since >= ROUNDS;
-        self.idle.retain(|idle| !idle.http1.sender.is_closed() && !old(idle.since));
-        if self.shared.as_ref().is_some_and(|shared| shared.sender.is_closed() || old(shared.used)) {
-            self.shared = None;
-        }
+        self.idle.retain(|idle| !old(idle.since));
+        self.shared.take_if(|shared| old(shared.used));
+        self.let_go_of_closed();
         if self.is_empty() {
             self.sweeper = None;
         }
@@ -243,22 +253,25 @@ async fn sweep(origin: Weak<Origin>) {
 struct Attempt {
     origin: Arc<Origin>,
     ticket: u64,
-    /// What is to be told. Until then: that nobody works on it any more.
-    end: Result<(), BoxError>,
+    /// What came of it. Nothing, where nobody works on it any more.
+    end: Option<Result<Dialled, BoxError>>,
 }
 
 impl Attempt {
     fn end(mut self, dialled: Result<Dialled, BoxError>) {
-        self.end = dialled.map(|connection| self.origin.give(connection, false));
+        self.end = Some(dialled);
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
+        let end = self.end.take().unwrap_or_else(|| Err("the connection was given up".into()));
+        // At once with what came of it: another that fails meanwhile must not count on this one.
         let mut state = self.origin.state();
         state.dialling -= 1;
-        if let Err(error) = mem::replace(&mut self.end, Ok(())) {
-            state.fail(self.ticket, error);
+        match end {
+            Ok(connection) => self.origin.put(state, connection, false),
+            Err(error) => state.fail(self.ticket, error),
         }
     }
 }

@@ -3,21 +3,37 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// When a wait is too long. A bound that the clock does not reach is as good as none.
+pub(in crate::client) fn end_of(since: Instant, bound: Duration) -> Instant {
+    since.checked_add(bound).unwrap_or_else(|| since + TEN_YEARS)
+}
+
 /// A timer that stays with a connection. It is moved on when it fires, not at each wait: most waits are short.
-pub(in crate::client) struct Silence(Pin<Box<Sleep>>);
+pub(in crate::client) struct Silence {
+    limit: Pin<Box<Sleep>>,
+    runtime: Id,
+}
 
 impl Silence {
-    /// On the runtime that it is called on, until which it lives.
+    /// On the runtime that it is called on.
     pub(super) fn new() -> Self {
-        Self(Box::pin(sleep_until(Instant::now())))
+        Self { limit: Box::pin(sleep_until(Instant::now())), runtime: Handle::current().id() }
     }
 
     /// There is nothing yet. Ready once `until` has come.
     pub(in crate::client) fn poll_until(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = &mut self.0;
+        // The timers of another runtime stand still when nobody drives it, and panic when it is gone.
+        if Handle::try_current().is_ok_and(|here| here.id() != self.runtime) {
+            *self = Self::new();
+        }
+        let limit = &mut self.limit;
         if limit.deadline() > until {
             limit.as_mut().reset(until);
         }
@@ -34,8 +50,8 @@ impl Silence {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Duration;
 
+    use tokio::runtime::{Builder, Runtime};
     use tokio::time::{advance, timeout};
 
     use super::*;
@@ -73,5 +89,22 @@ mod tests {
             let waited = waited(&mut silence, bound).await;
             assert!((bound..bound + Duration::from_millis(5)).contains(&waited), "{waited:?}");
         }
+    }
+
+    #[test]
+    fn a_wait_may_be_on_another_runtime_than_the_one_before() {
+        let runtime = || Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let (first, second) = (runtime(), runtime());
+        let bound = Duration::from_secs(10);
+        let mut silence = first.block_on(async { Silence::new() });
+        let mut wait = |runtime: &Runtime| {
+            runtime
+                .block_on(async { timeout(bound * 2, waited(&mut silence, bound)).await })
+                .map(|waited| waited.as_secs())
+        };
+        assert_eq!(wait(&first), Ok(10));
+        assert_eq!(wait(&second), Ok(10));
+        drop(second);
+        assert_eq!(wait(&first), Ok(10));
     }
 }

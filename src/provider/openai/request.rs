@@ -7,6 +7,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request};
 
 use crate::base::error::{Code, Error};
+use crate::base::secret::Secret;
 use crate::domain::endpoint::Endpoint;
 use crate::http::body::{CallBody, Segments};
 use crate::http::call::Call;
@@ -70,22 +71,19 @@ pub(super) fn post(
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
     if let Credential::ApiKey(key) = target.credential.credential() {
-        headers.insert(AUTHORIZATION, bearer(key.expose())?);
+        headers.insert(AUTHORIZATION, bearer(&key)?);
     }
     Ok(request)
 }
 
-fn bearer(key: &str) -> Result<HeaderValue, Error> {
-    let text = Bytes::from(["Bearer ", key].concat());
-    let mut value = HeaderValue::from_maybe_shared(text).map_err(|_| {
+fn bearer(key: &Secret) -> Result<HeaderValue, Error> {
+    key.bearer().ok_or_else(|| {
         Error::provider(
             Code::ProviderAuthError,
             "The gateway's credential for this provider is not usable; its operator has to correct it.",
         )
         .cause("the credential cannot stand in a header")
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
+    })
 }
 
 /// A top-level member: its key (quote included) and its value.
@@ -307,6 +305,9 @@ impl<'a> Edits<'a> {
     }
 
     pub(super) fn done(mut self) -> (Segments, Vec<&'static str>) {
+        if self.edits.is_empty() && self.cut.is_empty() {
+            return (self.call.segments().clone(), self.dropped);
+        }
         let cuts = self.cuts();
         self.edits.retain(|(place, _)| !cuts.iter().any(|cut| place.start < cut.end && cut.start < place.end));
         self.edits.extend(cuts.into_iter().map(|cut| (cut, Bytes::new())));

@@ -1,59 +1,35 @@
 //! A whole answer, of which only `usage` is read: to search for it costs a fraction of reading all that stands before it.
 //!
-//! In JSON the bytes `"usage"` cannot stand inside a string, whose quotes are escaped. So where they stand, a key or a
-//! short text begins; and where what follows closes just one bracket up to the end of the body, and no bracket of the body
-//! is left open, that key is one of the outermost object, and the object is whole: more may come behind it, but nothing of
-//! it. Whatever is less plain is left to the reader that goes from the front.
+//! Where each string begins and which brackets are open there is found in wide steps. So where the first string that reads
+//! `usage` is followed by a colon, that key is one of the outermost object if one bracket is open, and the object is whole
+//! if none is left open in the end: more may come behind it, but nothing of it. Whatever is less plain is left to the
+//! reader that goes from the front.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
-
-use crate::wire::marks::left_open;
-use crate::wire::text::closing_quote;
+use crate::wire::marks::outline;
 
 use super::usage::{Reported, quick};
 
-static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
-
-/// What an answer that is an error is told by.
-static FAULTS: LazyLock<[Finder<'static>; 2]> = LazyLock::new(|| ["\"error\"", "\"base_resp\""].map(Finder::new));
-
 /// Reads the `usage` member of a whole body into `said`: whether it is plain to see, and plain that the body is no error.
 pub(super) fn usage(body: &[u8], said: &mut Reported) -> bool {
-    find(body).and_then(|value| quick::read_first(value, said)).is_some_and(closes_one) && left_open(body) == Some(0)
+    find(body).is_some_and(|value| quick::read_first(value, said).is_some())
 }
 
-/// The value of the first `usage`, of a body that is no error.
+/// The value of the outermost `usage`, of a whole body that is no error.
 fn find(body: &[u8]) -> Option<&[u8]> {
-    if body.trim_ascii_start().first() != Some(&b'{') || FAULTS.iter().any(|fault| fault.find(body).is_some()) {
+    if body.trim_ascii_start().first() != Some(&b'{') {
         return None;
     }
-    // Its first byte is the opening brace.
-    let at = USAGE.find_iter(body).find(|at| body[at - 1] != b'\\')?;
-    let value = body[at + "\"usage\"".len()..].trim_ascii_start().strip_prefix(b":")?;
+    let (mut found, mut is_fault) = (None, false);
+    let open = outline(body, |at, open| {
+        let text = &body[at..];
+        if let Some(behind) = text.strip_prefix(b"usage\"") {
+            found.get_or_insert((behind, open));
+        }
+        is_fault |= text.starts_with(b"error\"") || text.starts_with(b"base_resp\"");
+    });
+    let (behind, depth) = found.filter(|_| open == Some(0) && !is_fault)?;
+    let value = behind.trim_ascii_start().strip_prefix(b":").filter(|_| depth == 1)?;
     Some(value.trim_ascii_start())
-}
-
-/// Whether `rest` closes one bracket more than it opens, with its last byte.
-fn closes_one(rest: &[u8]) -> bool {
-    let (mut depth, mut at) = (1u32, 0);
-    while let Some(byte) = rest.get(at) {
-        at += 1;
-        match byte {
-            b'"' => match closing_quote(&rest[at..]) {
-                Some(length) => at += length + 1,
-                None => return false,
-            },
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return rest[at..].trim_ascii().is_empty();
-        }
-    }
-    false
 }
 
 #[cfg(test)]

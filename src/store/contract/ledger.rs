@@ -51,12 +51,12 @@ pub fn record(id: &str, time: Timestamp) -> UsageRecord {
         id: id.into(),
         request_id: format!("req-{id}").into(),
         time,
-        home: Home {
+        home: Arc::new(Home {
             workspace: name("acme"),
             project: name("site"),
             team: Some(name("web")),
             environment: Some(name("production")),
-        },
+        }),
         key_id: "key1".into(),
         endpoint: "/v1/chat/completions".into(),
         modality: Some(Modality::Text),
@@ -173,12 +173,12 @@ async fn records_are_paged_newest_first<S: UsageSink + UsageStore>(store: &S) {
 
 async fn records_are_filtered<S: UsageSink + UsageStore>(store: &S) {
     let mut other = record("b", NOON.plus(HOUR));
-    other.home = Home {
+    other.home = Arc::new(Home {
         workspace: Name::new("beta").expect("a name"),
         project: Name::new("lab").expect("a name"),
         team: None,
         environment: None,
-    };
+    });
     (other.key_id, other.model, other.status) = ("key2".into(), Some("veo".into()), Some(500));
     other.outcome = Some(Outcome::Failed);
     put(store, [record("a", NOON), other]).await;
@@ -215,7 +215,7 @@ async fn usage_is_summed_by_group<S: UsageSink + UsageStore>(store: &S) {
         |id| UsageRecord { outcome: Some(Outcome::Refused), usage: Usage::NONE, cost: Money::ZERO, ..record(id, NOON) };
     let left = UsageRecord { outcome: Some(Outcome::ClientClosed), ..record("c", NOON.plus(DAY)) };
     let mut teamless = record("d", NOON.plus(DAY));
-    teamless.home.team = None;
+    Arc::make_mut(&mut teamless.home).team = None;
     put(store, [record("a", NOON), refused("b"), left, teamless]).await;
     store.open(&running("e", NOON.plus(DAY))).await.expect("a record can be opened");
 

@@ -144,7 +144,7 @@ impl State {
         while self.order.len() > keep {
             let Some((of, oldest)) = self.order.pop_first() else { return };
             let Some(oldest) = self.ended.remove(oldest) else { continue };
-            self.known.remove(oldest.id());
+            self.known.remove(oldest.id().as_bytes());
             if of == place {
                 self.late.truncate(LATE - 1);
                 self.late.push_front(oldest.id().into());

@@ -25,7 +25,7 @@ pub(super) fn day_of(at: Timestamp) -> u64 {
 /// What tells one sum of a day from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Line {
-    pub(super) home: Home,
+    pub(super) home: Arc<Home>,
     pub(super) key_id: Arc<str>,
     pub(super) model: Option<Arc<str>>,
     pub(super) provider: Option<Arc<str>>,

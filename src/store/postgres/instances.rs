@@ -125,7 +125,7 @@ async fn take_in(
         let ids: Vec<_> = orphans.iter().filter_map(|orphan| orphan.get::<_, Option<&str>>(2)).collect();
         let records = records(shared, &ids).await?;
         for orphan in &orphans {
-            let record = orphan.get::<_, Option<&str>>(2).map(|id| records.get(id));
+            let record = orphan.get::<_, Option<&str>>(2).map(|id| records.get(id.as_bytes()));
             let kept = orphan.get::<_, bool>(3).then(|| orphan.get(4));
             if let Some(end) = end(record, kept, shared.durable) {
                 quota.push_surely(Job::settle(orphan.get(0), orphan.get(1), end));

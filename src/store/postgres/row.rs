@@ -1,7 +1,7 @@
 //! A usage record as a row of the ledger: into columns of arrays, as PostgreSQL takes many at a time, and back.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -143,12 +143,12 @@ pub(super) fn read(row: &Row) -> StoreResult<(UsageRecord, i64)> {
         id: text(0).into(),
         request_id: text(2).into(),
         time: Timestamp::from_nanos(unsigned(row.get(3))),
-        home: Home {
+        home: Arc::new(Home {
             workspace: word(text(4))?,
             project: word(text(5))?,
             team: maybe(6).map(word).transpose()?,
             environment: maybe(7).map(word).transpose()?,
-        },
+        }),
         key_id: text(8).into(),
         endpoint: text(9).into(),
         modality: maybe(10).map(word).transpose()?,

@@ -1,5 +1,7 @@
 //! The ledger's columns: a record into a row, a row into a record.
 
+use std::sync::Arc;
+
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row, ToSql};
 use serde::de::DeserializeOwned;
@@ -101,12 +103,12 @@ pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<(UsageRecord, i64)>
         id: row.get::<_, String>(0)?.into(),
         request_id: row.get::<_, String>(1)?.into(),
         time: Timestamp::from_nanos(number(2)?.unwrap_or_default()),
-        home: Home {
+        home: Arc::new(Home {
             workspace: row.get::<_, Word<Name>>(3)?.0,
             project: row.get::<_, Word<Name>>(4)?.0,
             team: row.get::<_, Option<Word<Name>>>(5)?.map(|w| w.0),
             environment: row.get::<_, Option<Word<Name>>>(6)?.map(|w| w.0),
-        },
+        }),
         key_id: row.get(7)?,
         endpoint: row.get(8)?,
         modality: row.get::<_, Option<Word<Modality>>>(9)?.map(|w| w.0),

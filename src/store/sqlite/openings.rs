@@ -184,7 +184,7 @@ fn read(connection: &Connection, number: i64) -> rusqlite::Result<Vec<UsageRecor
 #[derive(Serialize, Deserialize)]
 struct Line(Who, What, Told, Sums);
 
-type Who = (Id, Id, u64, Home, Arc<str>, Arc<str>);
+type Who = (Id, Id, u64, Arc<Home>, Arc<str>, Arc<str>);
 type What = (Option<Modality>, Option<Arc<str>>, Option<Arc<str>>, Option<Arc<str>>, Option<Arc<str>>);
 type Told = (Option<u16>, Option<Arc<str>>, bool, Option<u64>, Option<u64>);
 type Sums = (Option<Usage>, bool, Money, Option<[u64; 8]>);

@@ -4,7 +4,7 @@
 //! Whatever is anything else is left to serde.
 
 use crate::wire::lenient::Lenient;
-use crate::wire::text::text_end;
+use crate::wire::text::{short_text_end, text_end};
 
 use super::{Count, InputDetails, OutputDetails, Reported};
 
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
 
     fn key(&mut self) -> Option<&'a [u8]> {
         self.eat(b'"')?;
-        let end = text_end(self.rest)?;
+        let end = short_text_end(self.rest).or_else(|| text_end(self.rest))?;
         let (key, rest) = self.rest.split_at(end);
         self.rest = rest.strip_prefix(b"\"")?;
         self.eat(b':')?;
