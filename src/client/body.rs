@@ -3,31 +3,28 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use crate::http::timeout::TimedOut;
 
 use super::BoxError;
-use super::pool::{Lease, end_of};
+use super::pool::Lease;
+use super::silence::Silence;
 
 /// The response body of [`HyperClient`](super::HyperClient). Fails with [`TimedOut::Idle`] when the vendor falls silent.
 pub struct ClientBody {
     inner: Incoming,
-    idle: Duration,
-    /// Since when there has been nothing.
-    since: Option<Instant>,
+    silence: Silence,
     /// Until the end.
     lease: Option<Lease>,
 }
 
 impl ClientBody {
-    pub(super) fn new(inner: Incoming, lease: Lease, idle: Duration) -> Self {
-        let mut body = Self { inner, idle, since: None, lease: Some(lease) };
+    pub(super) fn new(inner: Incoming, lease: Lease, silence: Silence) -> Self {
+        let mut body = Self { inner, silence, lease: Some(lease) };
         if body.inner.is_end_stream() {
             body.give_back();
         }
@@ -55,7 +52,7 @@ impl Body for ClientBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
-            this.since = None;
+            this.silence.end();
             match &frame {
                 Some(Err(_)) => this.lease = None,
                 Some(Ok(_)) if !this.inner.is_end_stream() => {}
@@ -63,9 +60,7 @@ impl Body for ClientBody {
             }
             return Poll::Ready(frame.map(|f| f.map_err(Into::into)));
         }
-        let Some(lease) = &mut this.lease else { return Poll::Pending };
-        let until = end_of(*this.since.get_or_insert_with(Instant::now), this.idle);
-        lease.silence().poll_until(until, cx).map(|()| Some(Err(TimedOut::Idle.into())))
+        this.silence.poll(cx).map(|()| Some(Err(TimedOut::Idle.into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -79,6 +74,6 @@ impl Body for ClientBody {
 
 impl fmt::Debug for ClientBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientBody").field("idle", &self.idle).finish_non_exhaustive()
+        f.debug_struct("ClientBody").field("idle", &self.silence.bound()).finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@ mod guard;
 mod host;
 mod pool;
 mod service;
+mod silence;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::USER_AGENT;
@@ -19,6 +19,7 @@ use tower_service::Service;
 use crate::http::body::CallBody;
 use crate::http::dial;
 use crate::http::fetch::Fetch;
+use crate::http::timeout::TimedOut;
 use crate::provider::traits::Timeouts;
 
 use super::BoxError;
@@ -26,6 +27,7 @@ use super::body::ClientBody;
 use super::exchange::Exchange;
 use super::guard::{PrivateAddress, PublicOnly};
 use super::pool::Pool;
+use super::silence::Silence;
 
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -33,7 +35,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 ///
 /// A request with [`dial::PublicOnly`] or a [`Fetch`] in its extensions reaches public addresses alone, whatever its host's name resolves to.
 ///
-/// The time limits are those in the request's extensions ([`Timeouts`]), else the defaults; a connection has five seconds.
+/// The time limits are those in the request's extensions ([`Timeouts`]), else the defaults. A connection has ten seconds, of which TCP may
+/// take five.
 #[derive(Clone)]
 pub struct HyperClient(Arc<Pools>);
 
@@ -105,23 +108,34 @@ impl Service<Request<CallBody>> for HyperClient {
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!("kancy/", env!("CARGO_PKG_VERSION"))));
         let exchange = self.send(request).unwrap_or_else(Exchange::failed);
-        ClientFuture { exchange, timeouts }
+        ClientFuture::new(exchange, timeouts)
     }
 }
 
 /// The future of [`HyperClient`].
 pub struct ClientFuture {
     exchange: Exchange,
-    timeouts: Timeouts,
+    silence: Silence,
+    idle: Duration,
+}
+
+impl ClientFuture {
+    pub(super) fn new(exchange: Exchange, limits: Timeouts) -> Self {
+        Self { exchange, silence: Silence::new(limits.first_byte), idle: limits.idle }
+    }
 }
 
 impl Future for ClientFuture {
     type Output = Result<Response<ClientBody>, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Timeouts { first_byte, idle } = self.timeouts;
-        let answer = ready!(self.exchange.poll(first_byte, cx));
-        Poll::Ready(answer.map(|(response, lease)| response.map(|body| ClientBody::new(body, lease, idle))))
+        let this = &mut *self;
+        let Poll::Ready(answer) = this.exchange.poll(cx) else {
+            return this.silence.poll(cx).map(|()| Err(TimedOut::FirstByte.into()));
+        };
+        let (response, lease) = answer?;
+        let silence = this.silence.pass_on(this.idle);
+        Poll::Ready(Ok(response.map(|body| ClientBody::new(body, lease, silence))))
     }
 }
 

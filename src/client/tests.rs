@@ -6,9 +6,10 @@ mod runtimes;
 mod shared;
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::error::Error;
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,14 +26,15 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep};
 
 use super::BoxError;
-use super::body::ClientBody;
 use super::exchange::Exchange;
-use super::pool::{Dial, Dialled, Http1, Pool};
+use super::pool::{Dial, Dialled, Origin, Pool};
+use super::service::ClientFuture;
 use crate::http::body::CallBody;
+use crate::http::vendor::NoConnection;
+use crate::provider::traits::Timeouts;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
-const FIRST_BYTE: Duration = Duration::from_secs(600);
-const IDLE: Duration = Duration::from_secs(120);
+const LIMITS: Timeouts = Timeouts { first_byte: Duration::from_secs(600), idle: Duration::from_secs(120) };
 
 /// Connections whose other ends go to the test.
 struct Wires {
@@ -62,7 +64,7 @@ impl Dial for Wires {
             }
             let (sender, connection) = http1::handshake(TokioIo::new(ours)).await?;
             tokio::spawn(connection);
-            Ok(Dialled::Http1(Http1::new(sender)))
+            Ok(Dialled::Http1(sender))
         })
     }
 }
@@ -92,14 +94,10 @@ impl World {
     }
 
     /// As far as the answer's head.
-    fn head(&self) -> impl Future<Output = Result<Response<ClientBody>, BoxError>> + use<> {
+    fn head(&self) -> ClientFuture {
         let request = Request::post("http://vendor.test:8080/v1/chat?a=b");
         let request = request.body(CallBody::from(Bytes::from("body"))).unwrap();
-        let mut exchange = Exchange::new(self.pool.origin(request.uri()).unwrap(), request);
-        async move {
-            let (response, lease) = poll_fn(|cx| exchange.poll(FIRST_BYTE, cx)).await?;
-            Ok(response.map(|body| ClientBody::new(body, lease, IDLE)))
-        }
+        send(self.pool.origin(request.uri()).unwrap(), request)
     }
 
     /// The vendor's end of the next connection.
@@ -110,6 +108,15 @@ impl World {
     fn no_further_connection(&mut self) {
         assert!(self.ends.try_recv().is_err());
     }
+}
+
+fn send(origin: Arc<Origin>, request: Request<CallBody>) -> ClientFuture {
+    ClientFuture::new(Exchange::new(origin, request), LIMITS)
+}
+
+/// Why there is no connection.
+fn why(error: &(dyn Error + 'static)) -> String {
+    error.downcast_ref::<NoConnection>().and_then(Error::source).unwrap().to_string()
 }
 
 /// Reads one request off the wire.
@@ -258,7 +265,7 @@ async fn each_request_learns_of_its_own_failed_connection() {
     serve(&mut world.end().await).await;
     let mut answers = Vec::new();
     for one in asked {
-        answers.push(one.await.unwrap().map_err(|error| error.to_string()));
+        answers.push(one.await.unwrap().map_err(|error| why(&*error)));
     }
     assert_eq!(answers, [Err("the first".into()), Err("the second".into()), Ok("hi".into())]);
 }

@@ -105,17 +105,41 @@ pub(crate) fn transport_failure(error: &(dyn StdError + 'static)) -> Error {
 
 /// Whether the vendor cannot have seen the request: no connection came about.
 pub(crate) fn never_sent(error: &(dyn StdError + 'static)) -> bool {
-    if TimedOut::in_chain(error) == Some(TimedOut::Connect) {
-        return true;
-    }
     let mut link = Some(error);
     while let Some(error) = link {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::ConnectionRefused) {
+        let is_told = error.is::<NoConnection>() || error.downcast_ref() == Some(&TimedOut::Connect);
+        // Not one that timed out: so does a connection whose other end is gone.
+        if is_told || error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == ErrorKind::ConnectionRefused)
+        {
             return true;
         }
         link = error.source();
     }
     false
+}
+
+/// No connection came about, so that the vendor has seen nothing of the request. A client of your own returns it (or wraps it
+/// as a source), and a video job is refused that would else be taken for one that the vendor may have made.
+#[derive(Debug)]
+pub struct NoConnection(BoxError);
+
+impl NoConnection {
+    /// Says so of what went wrong.
+    pub fn new(why: impl Into<BoxError>) -> Self {
+        Self(why.into())
+    }
+}
+
+impl fmt::Display for NoConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection")
+    }
+}
+
+impl StdError for NoConnection {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0)
+    }
 }
 
 /// A client whose type is forgotten, for work that outlives the request that began it.
@@ -215,5 +239,25 @@ impl<B: VendorBody> Body for Boxed<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_timed_out_may_have_carried_the_request() {
+        let never = |error: BoxError| never_sent(&*error);
+        assert!(!never(io::Error::from(ErrorKind::TimedOut).into()));
+        assert!(!never(TimedOut::FirstByte.into()));
+        assert!(never(TimedOut::Connect.into()));
+        assert!(never(io::Error::from(ErrorKind::ConnectionRefused).into()));
+        let dialled = NoConnection::new(io::Error::from(ErrorKind::TimedOut));
+        assert_eq!(TimedOut::in_chain(&dialled), Some(TimedOut::Connect));
+        assert!(never(dialled.into()));
+        assert!(never(NoConnection::new("no such name").into()));
     }
 }

@@ -252,7 +252,7 @@ impl<B: VendorBody> Pump<B> {
     }
 
     /// The caller has gone before the end.
-    pub(super) fn leave(self: Box<Self>) {
+    pub(super) fn leave(self) {
         if self.meter.is_complete() {
             return;
         }

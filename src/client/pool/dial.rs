@@ -19,8 +19,6 @@ use crate::client::BoxError;
 use crate::http::body::CallBody;
 use crate::http::timeout::TimedOut;
 
-use super::silence::Silence;
-
 /// For all of it. TCP alone has the connector's own, shorter bound.
 const DIAL: Duration = Duration::from_secs(10);
 
@@ -35,21 +33,9 @@ type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, BoxError>> + Send>>;
 /// The sending end of a connection.
 pub(in crate::client) enum Dialled {
     /// For one request at a time.
-    Http1(Http1),
+    Http1(http1::SendRequest<CallBody>),
     /// For many.
     Http2(http2::SendRequest<CallBody>),
-}
-
-/// The sending end of a connection of HTTP/1.1, and what else its requests use in turn.
-pub(in crate::client) struct Http1 {
-    pub(super) sender: http1::SendRequest<CallBody>,
-    pub(super) silence: Silence,
-}
-
-impl Http1 {
-    pub(in crate::client) fn new(sender: http1::SendRequest<CallBody>) -> Self {
-        Self { sender, silence: Silence::new() }
-    }
 }
 
 /// An answer to come, or the request where it was not sent.
@@ -60,14 +46,14 @@ impl Dialled {
     /// Ready once a request can be sent. Fails where the connection has ended.
     pub(in crate::client) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         match self {
-            Self::Http1(http1) => http1.sender.poll_ready(cx),
+            Self::Http1(sender) => sender.poll_ready(cx),
             Self::Http2(sender) => sender.poll_ready(cx),
         }
     }
 
     pub(in crate::client) fn send(&mut self, request: Request<CallBody>) -> Answer {
         match self {
-            Self::Http1(http1) => Box::pin(http1.sender.try_send_request(request)),
+            Self::Http1(sender) => Box::pin(sender.try_send_request(request)),
             Self::Http2(sender) => Box::pin(sender.try_send_request(request)),
         }
     }
@@ -99,5 +85,5 @@ where
     }
     let (sender, connection) = http1::handshake(io).await?;
     tokio::spawn(connection);
-    Ok(Dialled::Http1(Http1::new(sender)))
+    Ok(Dialled::Http1(sender))
 }

@@ -8,19 +8,16 @@ use crate::http::body::CallBody;
 
 use super::dial::{Answer, Dialled};
 use super::origin::Origin;
-use super::silence::Silence;
 
 /// A connection that serves one request. Dropped, an HTTP/1.1 connection ends with its request.
 pub(in crate::client) struct Lease {
     origin: Arc<Origin>,
     connection: Dialled,
-    /// Of HTTP/2, where each request has its own.
-    silence: Option<Silence>,
 }
 
 impl Lease {
     pub(super) fn new(origin: Arc<Origin>, connection: Dialled) -> Self {
-        Self { origin, connection, silence: None }
+        Self { origin, connection }
     }
 
     /// Sends a request, addressed as the connection's version wants it.
@@ -30,14 +27,6 @@ impl Lease {
             Dialled::Http2(_) => self.origin.address_http2(&mut request),
         }
         self.connection.send(request)
-    }
-
-    /// For a wait for the vendor.
-    pub(in crate::client) fn silence(&mut self) -> &mut Silence {
-        match &mut self.connection {
-            Dialled::Http1(http1) => &mut http1.silence,
-            Dialled::Http2(_) => self.silence.get_or_insert_with(Silence::new),
-        }
     }
 
     pub(in crate::client) fn origin(&self) -> &Arc<Origin> {

@@ -7,7 +7,6 @@
 mod dial;
 mod lease;
 mod origin;
-mod silence;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Uri;
 use http::uri::Scheme;
 
-pub(super) use dial::{Answer, Dial};
 #[cfg(test)]
-pub(super) use dial::{Dialled, Http1};
+pub(super) use dial::Dialled;
+pub(super) use dial::{Answer, Dial};
 pub(super) use lease::Lease;
 pub(super) use origin::{Arriving, Found, Origin};
-pub(super) use silence::end_of;
 
 use super::BoxError;
 

@@ -10,15 +10,16 @@ use std::time::Duration;
 use http::header::HOST;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Uri, Version};
-use hyper::client::conn::http2;
+use hyper::client::conn::{http1, http2};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::client::BoxError;
 use crate::http::body::CallBody;
+use crate::http::vendor::NoConnection;
 
-use super::dial::{Dial, Dialled, Http1};
+use super::dial::{Dial, Dialled};
 use super::lease::Lease;
 
 /// How often it is looked for what has not been used; it goes after [`ROUNDS`] of them.
@@ -47,7 +48,7 @@ struct State {
 }
 
 struct Idle {
-    http1: Http1,
+    sender: http1::SendRequest<CallBody>,
     since: u32,
 }
 
@@ -107,7 +108,7 @@ impl Origin {
 
     fn put(self: &Arc<Self>, mut state: MutexGuard<'_, State>, connection: Dialled, used: bool) {
         match connection {
-            Dialled::Http1(http1) => state.give(http1, used),
+            Dialled::Http1(sender) => state.give(sender, used),
             Dialled::Http2(_) if used => return,
             Dialled::Http2(sender) => state.share(sender),
         }
@@ -165,29 +166,29 @@ impl State {
         while let Some(before) = at.checked_sub(1) {
             at = before;
             // One that is neither is being read to its end.
-            if self.idle[at].http1.sender.is_ready() {
-                return Some(Dialled::Http1(self.idle.remove(at).http1));
+            if self.idle[at].sender.is_ready() {
+                return Some(Dialled::Http1(self.idle.remove(at).sender));
             }
-            if self.idle[at].http1.sender.is_closed() {
+            if self.idle[at].sender.is_closed() {
                 self.idle.remove(at);
             }
         }
         None
     }
 
-    fn give(&mut self, mut http1: Http1, used: bool) {
+    fn give(&mut self, mut sender: http1::SendRequest<CallBody>, used: bool) {
         // A new one goes to whoever waits even if it ended at once: they learn of it.
-        if used && !http1.sender.is_ready() {
-            self.idle.push(Idle { http1, since: self.round });
+        if used && !sender.is_ready() {
+            self.idle.push(Idle { sender, since: self.round });
             return;
         }
         while let Some(waiter) = self.waiting.pop_front() {
-            match waiter.give.send(Ok((Dialled::Http1(http1), used))) {
-                Err(Ok((Dialled::Http1(back), _))) => http1 = back,
+            match waiter.give.send(Ok((Dialled::Http1(sender), used))) {
+                Err(Ok((Dialled::Http1(back), _))) => sender = back,
                 _ => return,
             }
         }
-        self.idle.push(Idle { http1, since: self.round });
+        self.idle.push(Idle { sender, since: self.round });
     }
 
     /// All who wait get the one connection, and those that are still being made are not needed.
@@ -221,7 +222,7 @@ impl State {
     }
 
     fn let_go_of_closed(&mut self) {
-        self.idle.retain(|idle| !idle.http1.sender.is_closed());
+        self.idle.retain(|idle| !idle.sender.is_closed());
         self.shared.take_if(|shared| shared.sender.is_closed());
     }
 
@@ -289,13 +290,14 @@ impl Arriving {
     pub(in crate::client) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Lease, bool)>, BoxError>> {
         if self.got.is_none() {
             let given = ready!(Pin::new(&mut self.given).poll(cx));
-            self.got = Some(given.unwrap_or_else(|gone| Err(gone.into()))?);
+            let given = given.unwrap_or_else(|gone| Err(gone.into()));
+            self.got = Some(given.map_err(NoConnection::new)?);
         }
         let Some((connection, used)) = &mut self.got else { return Poll::Pending };
         let fresh = !*used;
         match ready!(connection.poll_ready(cx)) {
             Ok(()) => {}
-            Err(error) if fresh => return Poll::Ready(Err(error.into())),
+            Err(error) if fresh => return Poll::Ready(Err(NoConnection::new(error).into())),
             Err(_) => return Poll::Ready(Ok(None)),
         }
         let got = self.got.take();

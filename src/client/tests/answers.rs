@@ -103,11 +103,8 @@ async fn a_connection_serves_nobody_while_the_request_before_is_still_being_sent
     let mut world = World::new();
     let long = Bytes::from(vec![b'.'; 1 << 20]);
     let request = Request::post("http://vendor.test:8080/").body(CallBody::from(long)).unwrap();
-    let mut exchange = Exchange::new(world.pool.origin(request.uri()).unwrap(), request);
-    let early = tokio::spawn(async move {
-        let (response, lease) = poll_fn(|cx| exchange.poll(FIRST_BYTE, cx)).await?;
-        Ok::<_, BoxError>(ClientBody::new(response.into_body(), lease, IDLE).collect().await?.to_bytes())
-    });
+    let answer = send(world.pool.origin(request.uri()).unwrap(), request);
+    let early = tokio::spawn(async { Ok::<_, BoxError>(answer.await?.into_body().collect().await?.to_bytes()) });
     let mut end = world.end().await;
     end.read_u8().await.unwrap();
     end.write_all(ANSWER).await.unwrap();
@@ -123,12 +120,9 @@ async fn a_connection_serves_nobody_while_the_request_before_is_still_being_sent
 async fn a_limit_may_be_longer_than_the_clock_goes() {
     let mut world = World::new();
     let request = Request::post("http://vendor.test:8080/").body(CallBody::from(Bytes::from("body"))).unwrap();
-    let mut exchange = Exchange::new(world.pool.origin(request.uri()).unwrap(), request);
-    let head = tokio::spawn(async move {
-        let (response, lease) = poll_fn(|cx| exchange.poll(Duration::MAX, cx)).await?;
-        let body = ClientBody::new(response.into_body(), lease, Duration::MAX).collect().await?;
-        Ok::<_, BoxError>(body.to_bytes())
-    });
+    let exchange = Exchange::new(world.pool.origin(request.uri()).unwrap(), request);
+    let answer = ClientFuture::new(exchange, Timeouts { first_byte: Duration::MAX, idle: Duration::MAX });
+    let head = tokio::spawn(async { Ok::<_, BoxError>(answer.await?.into_body().collect().await?.to_bytes()) });
     let mut end = world.end().await;
     heard(&mut end).await;
     settle().await;

@@ -53,7 +53,7 @@ impl Dial for Vendor {
             tokio::spawn(async move { vendor.serve(theirs).await });
             let (sender, connection) = http1::handshake(TokioIo::new(ours)).await?;
             tokio::spawn(connection);
-            Ok(Dialled::Http1(Http1::new(sender)))
+            Ok(Dialled::Http1(sender))
         })
     }
 }
@@ -88,11 +88,10 @@ impl Vendor {
 async fn ask(origin: Arc<Origin>, id: String, dice: Dice) {
     dice.pause().await;
     let request = Request::post(format!("http://vendor.test{id}")).body(CallBody::from(Bytes::from("body"))).unwrap();
-    let mut exchange = Exchange::new(origin, request);
+    let answer = send(origin, request);
     let leaves = dice.throw(4);
     let answer = async {
-        let (response, lease) = poll_fn(|cx| exchange.poll(FIRST_BYTE, cx)).await?;
-        let body = ClientBody::new(response.into_body(), lease, IDLE);
+        let body = answer.await?.into_body();
         if leaves == 1 {
             return Ok(None);
         }
@@ -162,7 +161,7 @@ impl Dial for Backwards {
             ends.send(theirs)?;
             let (sender, connection) = http1::handshake(TokioIo::new(ours)).await?;
             tokio::spawn(connection);
-            Ok(Dialled::Http1(Http1::new(sender)))
+            Ok(Dialled::Http1(sender))
         })
     }
 }
@@ -174,5 +173,5 @@ async fn who_waits_while_others_got_the_connections_learns_that_the_last_one_fai
     let (_first, _second, third) = (world.ask(), world.ask(), world.ask());
     let _ends = (world.end().await, world.end().await);
     let asked = timeout(Duration::from_secs(5), third).await.unwrap().unwrap();
-    assert_eq!(asked.unwrap_err().to_string(), "the last one");
+    assert_eq!(why(&*asked.unwrap_err()), "the last one");
 }

@@ -20,7 +20,7 @@ fn the_limits_hold_where_nobody_drives_the_runtime_that_dialled() {
         settle().await;
         end
     });
-    let limited = async { timeout(FIRST_BYTE * 2, world.head()).await };
+    let limited = async { timeout(LIMITS.first_byte * 2, world.head()).await };
     let error = other.block_on(limited).expect("no limit").unwrap_err();
     assert_eq!(TimedOut::in_chain(&*error), Some(TimedOut::FirstByte));
     world.no_further_connection();
