@@ -373,6 +373,21 @@ async fn after_a_crash_everything_that_was_durable_is_told_apart() {
 }
 
 #[tokio::test]
+async fn where_rows_cannot_be_made_no_counter_is_told_a_sum_without_them() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    let trouble = rusqlite::Connection::open(folder.file()).unwrap();
+    let refuse = "CREATE TRIGGER refused BEFORE INSERT ON ledger BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    trouble.execute_batch(refuse).unwrap();
+    end(&store, ["r".to_owned()]).await;
+    let query = || PostedQuery { key: contract::ledger::workspace_limit(), from: Timestamp::EPOCH, each: false };
+    assert_eq!(store.posted(query()).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    assert!(store.open(&running("refused")).await.is_err());
+    trouble.execute_batch("DROP TRIGGER refused").unwrap();
+    assert_eq!(settle(&store).await, 1);
+}
+
+#[tokio::test]
 async fn a_block_that_was_cut_ends_the_log_and_what_stood_before_it_is_kept() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).unwrap();

@@ -219,9 +219,8 @@ impl<'a> Block<'a> {
 /// Refuses what is not a log of this owner: it would be written over.
 fn whose(bytes: &[u8], owner: u64) -> io::Result<()> {
     match bytes.as_chunks().0 {
-        _ if bytes.is_empty() => Ok(()),
-        // Room was made, and nothing came of it.
-        [[0, 0, 0, 0, 0, 0, 0, 0], ..] => Ok(()),
+        // At most room was made, and nothing came of it.
+        _ if bytes.iter().take(MARK.len()).all(|byte| *byte == 0) => Ok(()),
         [MARK, other, ..] if *other == owner.to_le_bytes() => Ok(()),
         [MARK, _, ..] => {
             Err(io::Error::other("it is another database's: put it back beside that one, or move it away"))

@@ -134,7 +134,7 @@ impl Writer {
 
     /// Whether rows wait because they could not be written. Until they are, nothing should be opened.
     pub(super) fn is_failing(&self) -> bool {
-        self.handle.0.lock().retained > 0
+        self.handle.is_failing()
     }
 
     /// Lets whoever reads from now on find it in the ledger.
@@ -170,6 +170,11 @@ impl Handle {
         if asleep {
             self.0.wake.notify_one();
         }
+    }
+
+    /// Whether the last try to write rows failed: then what is read lacks some.
+    pub(super) fn is_failing(&self) -> bool {
+        self.0.lock().retained > 0
     }
 
     /// Blocks until all that was queued before is written (or has failed).
