@@ -373,6 +373,28 @@ async fn after_a_crash_everything_that_was_durable_is_told_apart() {
 }
 
 #[tokio::test]
+async fn a_record_of_any_length_outlives_a_crash() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    // Around the length of a row that others share, and more than the log has room for at first.
+    let lengths = (3_800..3_900).step_by(3).chain([70_000, 600_000]);
+    let long = |length: usize| UsageRecord { request_id: "x".repeat(length).into(), ..running(&format!("r{length}")) };
+    let opened = join_all(lengths.clone().map(|length| store.open(&long(length)))).await;
+    assert!(opened.iter().all(Result::is_ok));
+    let early = crash(&folder);
+    settle(&store).await;
+    open(&store, ["later".to_owned()]).await;
+    for left in [early, crash(&folder)] {
+        let store = SqliteStore::open(left.file()).unwrap();
+        let records = store.records(Default::default(), everything()).await.unwrap().items;
+        for length in lengths.clone() {
+            let found = records.iter().filter(|record| record.request_id.len() == length);
+            assert_eq!(found.map(|record| record.outcome).collect::<Vec<_>>(), [Some(Outcome::UnknownAfterCrash)]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn where_rows_cannot_be_made_no_counter_is_told_a_sum_without_them() {
     let folder = Folder::new();
     let store = SqliteStore::open(folder.file()).unwrap();
