@@ -445,6 +445,27 @@ async fn the_log_of_another_database_is_refused_and_left_as_it_is() {
     assert_eq!(settle(&SqliteStore::open(other.file()).unwrap()).await, 0);
 }
 
+#[tokio::test]
+async fn whoever_removes_the_database_begins_anew_and_its_log_is_put_aside() {
+    let folder = Folder::new();
+    let store = SqliteStore::open(folder.file()).unwrap();
+    end(&store, ["r".to_owned()]).await;
+    let left = crash(&folder);
+    let log = std::fs::read(left.log()).unwrap();
+    for file in std::fs::read_dir(&left.0).unwrap().map(|file| file.unwrap().path()) {
+        if file != left.log() {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let store = SqliteStore::open(left.file()).unwrap();
+    assert_eq!(settle(&store).await, 0);
+    let aside = std::fs::read_dir(&left.0).unwrap().map(|file| file.unwrap().path());
+    let aside: Vec<_> = aside.filter(|file| file.to_string_lossy().contains("kancy.db-log-of-")).collect();
+    assert_eq!(std::fs::read(&aside[0]).unwrap(), log);
+    end(&store, ["s".to_owned()]).await;
+    assert_eq!(settle(&SqliteStore::open(crash(&left).file()).unwrap()).await, 1);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_is_the_same_by_each_of_its_names() {

@@ -28,6 +28,14 @@ pub(crate) fn store_failed(what: &str, error: &dyn std::fmt::Display) {
     let _ = (what, error);
 }
 
+/// The log of a database that is gone was found beside a new one.
+pub(crate) fn log_put_aside(aside: &std::path::Path) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: "kancy", aside = %aside.display(), "the log of a database that is gone was put aside");
+    #[cfg(not(feature = "tracing"))]
+    let _ = aside;
+}
+
 /// What became of a video job at its vendor is not known: the operator may want to look there.
 pub(crate) fn job_lost(id: &str, model: &str, why: &str) {
     #[cfg(feature = "tracing")]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::hash::QuickHasher;
 use crate::base::id::random;
+use crate::base::log as told;
 
 use super::line::{self, Line};
 
@@ -47,6 +48,23 @@ pub(super) fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push("-log");
     PathBuf::from(beside)
+}
+
+/// Gives a log that another database has left beside `database`, which has just been made, a name of its own: whoever
+/// removes a database means to begin anew, and what it never had rows for stays to be looked at.
+pub(super) fn put_aside(database: &Path) -> io::Result<()> {
+    let path = beside(database);
+    let mut head = [0; 16];
+    let read = File::open(&path).and_then(|mut file| file.read_exact(&mut head));
+    let [MARK, owner] = head.as_chunks().0 else { return Ok(()) };
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!("-of-{:016x}", u64::from_le_bytes(*owner)));
+    let aside = PathBuf::from(aside);
+    if read.is_err() || aside.exists() {
+        return Ok(());
+    }
+    told::log_put_aside(&aside);
+    std::fs::rename(path, aside)
 }
 
 impl Log {

@@ -20,7 +20,7 @@
 //! The file belongs to one process, which a lock file beside it holds to. While it is open, and after a crash, what is in
 //! `<file>-log` and SQLite's `<file>-wal` belongs to it: it is moved together with them. Closed, it is whole without. A
 //! file of a newer version, of another program or that is damaged is refused in one line and left as it is; so is a log
-//! of another file, or one that is damaged before its end.
+//! of another file, or one that is damaged before its end. Beside a new file, the log of one that was removed is put aside.
 
 mod columns;
 mod commit;

@@ -103,7 +103,8 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path, durable: bool) -
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(told)?;
     transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(told)?;
     let owner: i64 = transaction.query_row("SELECT owner FROM log", [], |row| row.get(0)).map_err(told)?;
-    let log = Log::open(path, owner.cast_unsigned(), durable);
+    let aside = if version == 0 { log::put_aside(path) } else { Ok(()) };
+    let log = aside.and_then(|()| Log::open(path, owner.cast_unsigned(), durable));
     let mut log = log.map_err(|e| refused(path, &format!("cannot use {}: {e}", log::beside(path).display())))?;
     openings::recover(&transaction, log.lines()).map_err(told)?;
     let recovered = transaction.execute(RECOVER, []).map_err(told)?;
