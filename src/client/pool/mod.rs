@@ -4,6 +4,7 @@
 //! kilobytes, copies what it would need to connect, and spawns a task that waits for the connection to be free again.
 //! Here a request takes a free connection off a pile and its answer's body puts it back.
 
+mod arriving;
 mod dial;
 mod lease;
 mod origin;
@@ -14,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Uri;
 use http::uri::Scheme;
 
+pub(super) use arriving::Arriving;
 #[cfg(test)]
 pub(super) use dial::Dialled;
 pub(super) use dial::{Answer, Dial};
 pub(super) use lease::Lease;
-pub(super) use origin::{Arriving, Found, Origin};
+pub(super) use origin::{Found, Origin};
 
 use super::BoxError;
 

@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -17,8 +15,8 @@ use tokio::task::AbortHandle;
 
 use crate::client::BoxError;
 use crate::http::body::CallBody;
-use crate::http::vendor::NoConnection;
 
+use super::arriving::{Arriving, Attempt, Fetched};
 use super::dial::{Dial, Dialled};
 use super::lease::Lease;
 
@@ -62,9 +60,6 @@ struct Waiter {
     give: oneshot::Sender<Result<Fetched, BoxError>>,
 }
 
-/// What a waiter is given: a connection, and whether it has served before.
-type Fetched = (Dialled, bool);
-
 /// What an origin has for a request.
 pub(in crate::client) enum Found {
     /// A connection that has served before.
@@ -95,10 +90,21 @@ impl Origin {
         state.waiting.push_back(Waiter { ticket, give });
         state.dialling += 1;
         drop(state);
-        let attempt = Attempt { origin: self.clone(), ticket, end: None };
+        let attempt = Attempt::new(self.clone(), ticket);
         let dialling = self.dial.dial(self.url("/"));
         tokio::spawn(async move { attempt.end(dialling.await) });
-        Found::Arriving(Arriving { origin: self.clone(), given, got: None })
+        Found::Arriving(Arriving::new(self.clone(), given))
+    }
+
+    /// An attempt has ended. It counts no more from the moment at which what came of it is there: another that fails
+    /// meanwhile would rely on this one.
+    pub(super) fn dialled(self: &Arc<Self>, ticket: u64, end: Result<Dialled, BoxError>) {
+        let mut state = self.state();
+        state.dialling -= 1;
+        match end {
+            Ok(connection) => self.put(state, connection, false),
+            Err(error) => state.fail(ticket, error),
+        }
     }
 
     /// Takes a connection: the request that has waited longest gets it.
@@ -246,74 +252,6 @@ async fn sweep(origin: Weak<Origin>) {
         let Some(origin) = origin.upgrade() else { return };
         if origin.state().sweep() {
             return;
-        }
-    }
-}
-
-/// A connection being made. However it ends, those who wait are told.
-struct Attempt {
-    origin: Arc<Origin>,
-    ticket: u64,
-    /// What came of it. Nothing, where nobody works on it any more.
-    end: Option<Result<Dialled, BoxError>>,
-}
-
-impl Attempt {
-    fn end(mut self, dialled: Result<Dialled, BoxError>) {
-        self.end = Some(dialled);
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        let end = self.end.take().unwrap_or_else(|| Err("the connection was given up".into()));
-        // At once with what came of it: another that fails meanwhile must not count on this one.
-        let mut state = self.origin.state();
-        state.dialling -= 1;
-        match end {
-            Ok(connection) => self.origin.put(state, connection, false),
-            Err(error) => state.fail(self.ticket, error),
-        }
-    }
-}
-
-/// A connection to come.
-pub(in crate::client) struct Arriving {
-    origin: Arc<Origin>,
-    given: oneshot::Receiver<Result<Fetched, BoxError>>,
-    got: Option<Fetched>,
-}
-
-impl Arriving {
-    /// The connection, and whether it has served before. `None` when it ended before it could serve, which says nothing of the
-    /// next one.
-    pub(in crate::client) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<(Lease, bool)>, BoxError>> {
-        if self.got.is_none() {
-            let given = ready!(Pin::new(&mut self.given).poll(cx));
-            let given = given.unwrap_or_else(|gone| Err(gone.into()));
-            self.got = Some(given.map_err(NoConnection::new)?);
-        }
-        let Some((connection, used)) = &mut self.got else { return Poll::Pending };
-        let fresh = !*used;
-        match ready!(connection.poll_ready(cx)) {
-            Ok(()) => {}
-            Err(error) if fresh => return Poll::Ready(Err(NoConnection::new(error).into())),
-            Err(_) => return Poll::Ready(Ok(None)),
-        }
-        let got = self.got.take();
-        Poll::Ready(Ok(got.map(|(connection, used)| (Lease::new(self.origin.clone(), connection), used))))
-    }
-}
-
-impl Drop for Arriving {
-    /// Whoever waited is gone; the connection may serve somebody else.
-    fn drop(&mut self) {
-        let given = self.got.take().or_else(|| {
-            self.given.close();
-            self.given.try_recv().ok()?.ok()
-        });
-        if let Some((connection, used)) = given {
-            self.origin.give(connection, used);
         }
     }
 }
