@@ -3,13 +3,16 @@
 //! It does not withstand keys made to collide: a map that callers can fill keeps the standard library's hash,
 //! unless it is so small that a walk through all of it costs little.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+#[cfg(feature = "sqlite")]
+use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map with the quick hash.
 pub(crate) type QuickMap<K, V> = HashMap<K, V, BuildHasherDefault<QuickHasher>>;
 
 /// A set with the quick hash.
+#[cfg(feature = "sqlite")]
 pub(crate) type QuickSet<K> = HashSet<K, BuildHasherDefault<QuickHasher>>;
 
 /// Mixes in eight bytes at a time by a rotation and a multiplication.

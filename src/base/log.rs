@@ -29,6 +29,7 @@ pub(crate) fn store_failed(what: &str, error: &dyn std::fmt::Display) {
 }
 
 /// The log of a database that is gone was found beside a new one.
+#[cfg(feature = "sqlite")]
 pub(crate) fn log_put_aside(aside: &std::path::Path) {
     #[cfg(feature = "tracing")]
     tracing::warn!(target: "kancy", aside = %aside.display(), "the log of a database that is gone was put aside");

@@ -23,11 +23,13 @@ mod queue;
 pub mod quota;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sql;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod tables;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod unclaimed;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod units;
+mod varint;
 pub mod webhooks;

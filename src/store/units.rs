@@ -1,37 +1,11 @@
-//! Numbers as SQL keeps them: signed, and the units of usage one to a column.
+//! Usage and amounts as their numbers, one after the other.
 
+use crate::base::money::Money;
+use crate::domain::limit::Amounts;
 use crate::domain::usage::Usage;
 
-/// The units that reports sum, in the order in which [`units`] gives and [`usage`] takes them.
-pub(super) const UNITS: [&str; 14] = [
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "images",
-    "video_seconds",
-    "audio_seconds",
-    "characters",
-    "image_input_tokens",
-    "image_output_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "videos",
-];
-
-/// What is larger is the largest.
-pub(super) fn signed(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// What is negative is nothing.
-pub(super) fn unsigned(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or(0)
-}
-
-/// Usage as its [`UNITS`].
-pub(super) fn units(usage: &Usage) -> [i64; 14] {
+/// Usage as its units, in the order in which [`usage`] takes them.
+pub(super) fn units(usage: &Usage) -> [u64; 14] {
     [
         usage.input_tokens,
         usage.cached_input_tokens,
@@ -48,12 +22,11 @@ pub(super) fn units(usage: &Usage) -> [i64; 14] {
         usage.audio_output_tokens,
         usage.videos,
     ]
-    .map(signed)
 }
 
-/// Usage from its [`UNITS`].
-pub(super) fn usage(units: [i64; 14]) -> Usage {
-    let [input, cached, written, output, reasoning, images, video, audio, characters, rest @ ..] = units.map(unsigned);
+/// Usage from its [`units`].
+pub(super) fn usage(units: [u64; 14]) -> Usage {
+    let [input, cached, written, output, reasoning, images, video, audio, characters, rest @ ..] = units;
     let [image_input_tokens, image_output_tokens, audio_input_tokens, audio_output_tokens, videos] = rest;
     Usage {
         input_tokens: input,
@@ -71,4 +44,18 @@ pub(super) fn usage(units: [i64; 14]) -> Usage {
         audio_output_tokens,
         videos,
     }
+}
+
+/// Amounts, as [`amounts`] takes them.
+pub(super) fn numbers(amounts: Amounts) -> [u64; 8] {
+    let Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters } =
+        amounts;
+    [requests, input_tokens, output_tokens, spend.as_nanos(), images, video_seconds, audio_seconds, characters]
+}
+
+/// Amounts from their [`numbers`].
+pub(super) fn amounts(numbers: [u64; 8]) -> Amounts {
+    let [requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters] = numbers;
+    let spend = Money::from_nanos(spend);
+    Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters }
 }

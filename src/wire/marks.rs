@@ -230,7 +230,7 @@ fn odd(quotes: u64) -> u64 {
 
 /// Filled up with what is no mark.
 #[inline(always)]
-fn padded(text: &[u8]) -> [u8; BLOCK] {
+pub(super) fn padded(text: &[u8]) -> [u8; BLOCK] {
     let mut block = [b' '; BLOCK];
     block[..text.len()].copy_from_slice(text);
     block

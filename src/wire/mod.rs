@@ -2,6 +2,7 @@
 
 pub mod audio_duration;
 pub mod base64;
+pub(crate) mod colons;
 mod cursor;
 pub(crate) mod data_url;
 pub mod dropped;

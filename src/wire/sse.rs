@@ -12,12 +12,15 @@ use bytes::{Bytes, BytesMut};
 /// An event longer than this is an error: nothing may make a stream's memory grow.
 pub const MAX_EVENT_BYTES: usize = 8 * 1024 * 1024;
 
+const DATA: &[u8] = b"data:";
+
 /// An event (or a run of comments) with its closing blank line, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SseEvent {
     bytes: Bytes,
     /// Where it lies in the piece pushed last; `None` where it was gathered from several.
     place: Option<Range<usize>>,
+    is_plain: bool,
 }
 
 /// The event at hand is longer than [`MAX_EVENT_BYTES`].
@@ -35,6 +38,8 @@ pub struct SseReader {
     after_cr: bool,
     /// Whether `pending` ends at the start of a line.
     line_start: bool,
+    /// So many lines of the event at hand have ended.
+    lines: usize,
     /// Whether the stream's very first bytes have been seen.
     started: bool,
 }
@@ -77,6 +82,7 @@ impl SseReader {
             self.after_cr = self.piece[end] == b'\r';
             cursor = end + 1;
             self.line_start = true;
+            self.lines += usize::from(!blank);
             if blank {
                 if self.after_cr && self.piece.get(cursor) == Some(&b'\n') {
                     self.after_cr = false;
@@ -96,24 +102,34 @@ impl SseReader {
     /// What is left at the end of the stream: a last event that lacks its blank line.
     pub fn finish(&mut self) -> Option<SseEvent> {
         let bytes = self.pending.split().freeze();
-        (!bytes.is_empty()).then_some(SseEvent { bytes, place: None })
+        let is_plain = is_one_data_line(&bytes);
+        (!bytes.is_empty()).then_some(SseEvent { bytes, place: None, is_plain })
     }
 
     fn give(&mut self, place: Range<usize>) -> SseEvent {
         self.at = place.end;
         self.line_start = true;
         let first = !std::mem::replace(&mut self.started, true);
-        let mut event = if self.pending.is_empty() {
-            SseEvent { bytes: self.piece.slice(place.clone()), place: Some(place) }
+        let (mut bytes, mut place) = if self.pending.is_empty() {
+            (self.piece.slice(place.clone()), Some(place))
         } else {
             self.pending.extend_from_slice(&self.piece[place]);
-            SseEvent { bytes: self.pending.split().freeze(), place: None }
+            (self.pending.split().freeze(), None)
         };
-        if first && event.bytes.starts_with(b"\xef\xbb\xbf") {
-            event = SseEvent { bytes: event.bytes.slice(3..), place: event.place.map(|p| p.start + 3..p.end) };
+        if first && bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes = bytes.slice(3..);
+            place = place.map(|p| p.start + 3..p.end);
         }
-        event
+        let is_plain = std::mem::take(&mut self.lines) == 1 && bytes.starts_with(DATA);
+        SseEvent { bytes, place, is_plain }
     }
+}
+
+/// Whether these are one line of data, and blank ones behind it.
+pub(crate) fn is_one_data_line(bytes: &[u8]) -> bool {
+    bytes.starts_with(DATA)
+        && memchr::memchr2(b'\n', b'\r', bytes)
+            .is_none_or(|end| bytes[end..].iter().all(|byte| matches!(byte, b'\n' | b'\r')))
 }
 
 impl SseEvent {
@@ -125,6 +141,11 @@ impl SseEvent {
     /// Where it lies in the piece pushed last; `None` where it was gathered from several.
     pub fn place(&self) -> Option<Range<usize>> {
         self.place.clone()
+    }
+
+    /// Whether it is of the common form: one line of data, and nothing else.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// The value of its `data:` lines, joined by LF; `None` where it has none.
@@ -282,6 +303,18 @@ mod tests {
             let (raw, data) = read(&[&text.as_bytes()[..at], &text.as_bytes()[at..]]);
             prop_assert_eq!(raw, text.as_bytes());
             prop_assert_eq!(data, read(&[text.as_bytes()]).1);
+        }
+
+        #[test]
+        fn an_event_of_one_data_line_is_known_wherever_it_was_cut(text in "(data:|[a:\r\n ]){0,20}", at in 0usize..60) {
+            let at = at.min(text.len());
+            let mut reader = SseReader::new();
+            for piece in [&text.as_bytes()[..at], &text.as_bytes()[at..]] {
+                reader.push(Bytes::copy_from_slice(piece));
+                while let Some(event) = reader.next_event().unwrap() {
+                    prop_assert_eq!(event.is_plain(), is_one_data_line(event.bytes()));
+                }
+            }
         }
     }
 }

@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use crate::domain::usage::Usage;
 use crate::provider::traits::Output;
+use crate::wire::colons::members;
 use crate::wire::lenient::Lenient;
 use crate::wire::sse::SseEvent;
 use crate::wire::vendor_error::is_truthy;
 
 use super::dialect::Dialect;
-use super::stream::{Events, Meaning, is_one_data_line, members, says_something, text_len};
+use super::stream::{Events, Meaning, says_something, text_len};
 use super::usage::Reported;
 use super::{fault, usage};
 
@@ -66,9 +67,9 @@ impl Chunks {
 }
 
 /// Whether a chunk is worth a parse, and how much text it brings: `content`, `reasoning_content`, a tool's `arguments`.
-fn look(bytes: &[u8]) -> (bool, u64) {
-    let (mut tells, mut content) = (!is_one_data_line(bytes), 0);
-    for (key, value) in members(bytes) {
+fn look(event: &SseEvent) -> (bool, u64) {
+    let (mut tells, mut content) = (!event.is_plain(), 0);
+    for (key, value) in members(event.bytes()) {
         match key.last() {
             Some(b'e') if key.ends_with(b"\"usage") => tells |= says_something(value),
             Some(b'n') if key.ends_with(b"\"finish_reason") => tells |= says_something(value),
@@ -87,7 +88,7 @@ impl Events for Chunks {
     }
 
     fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning {
-        let (tells, content) = look(event.bytes());
+        let (tells, content) = look(event);
         let mut meaning = Meaning::Passes;
         if tells {
             let data = event.data().unwrap_or_default();

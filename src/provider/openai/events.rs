@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 use crate::domain::endpoint::Endpoint;
 use crate::domain::usage::Usage;
 use crate::provider::traits::Output;
+use crate::wire::colons::members;
 use crate::wire::lenient::Lenient;
-use crate::wire::sse::SseEvent;
+use crate::wire::sse::{SseEvent, is_one_data_line};
 use crate::wire::vendor_error::is_truthy;
 
 use super::billing::Billing;
 use super::dialect::Dialect;
 use super::fault;
-use super::stream::{Events, Meaning, is_one_data_line, members, says_something, text_len};
+use super::stream::{Events, Meaning, says_something, text_len};
 use super::usage::Reported;
 
 pub(super) struct TypedEvents {

@@ -59,7 +59,7 @@ impl<E: Events> Stream<E> {
             out.complete();
             return Meaning::Passes;
         }
-        if !is_one_data_line(event.bytes()) && event.name() == Some(b"error") {
+        if !event.is_plain() && event.name() == Some(b"error") {
             return Meaning::Fails(fault::of_event(self.events.dialect(), &event.data().unwrap_or_default()));
         }
         self.events.read(event, out)
@@ -109,15 +109,6 @@ impl<E: Events> Form for Stream<E> {
     }
 }
 
-/// The members of an event's JSON, at whatever depth: all that stands before a key's closing quote, and all that stands
-/// behind its colon. In a text no quote stands bare, so nothing in one looks like a member.
-pub(super) fn members(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    memchr::memchr_iter(b':', bytes).filter_map(|colon| {
-        let key = bytes[..colon].trim_ascii_end().strip_suffix(b"\"")?;
-        Some((key, bytes[colon + 1..].trim_ascii_start()))
-    })
-}
-
 /// Whether a value is there that says something.
 pub(super) fn says_something(value: &[u8]) -> bool {
     !value.starts_with(b"null")
@@ -131,13 +122,6 @@ pub(super) fn text_len(value: &[u8]) -> u64 {
 
 fn is_done(event: &SseEvent) -> bool {
     event.bytes().len() < 64 && event.data().is_some_and(|data| data.trim_ascii().starts_with(b"[DONE]"))
-}
-
-/// The common form of an event, which has neither name nor id.
-pub(super) fn is_one_data_line(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"data:")
-        && memchr::memchr2(b'\n', b'\r', bytes)
-            .is_none_or(|end| bytes[end..].iter().all(|byte| matches!(byte, b'\n' | b'\r')))
 }
 
 /// Whether an event without its blank line came whole. A half one would only confuse the caller.
@@ -163,7 +147,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn pass(&mut self, event: SseEvent, out: &mut Output) {
         match event.place() {
-            Some(place) if is_one_data_line(event.bytes()) || !event.has_id_or_retry() => {
+            Some(place) if event.is_plain() || !event.has_id_or_retry() => {
                 if self.range.end == place.start {
                     self.range.end = place.end;
                 } else {

@@ -1,131 +1,201 @@
-//! A record as the ledger in memory keeps it: what many have in common stands there once, and counts are short.
+//! A record as the ledger in memory keeps it: what many have in common stands there once, the rest as bytes.
 
 use std::sync::Arc;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
-use crate::base::short_id::Id;
-use crate::domain::limit::Amounts;
 use crate::domain::record::{Outcome, UsageRecord};
-use crate::domain::usage::Usage;
+use crate::store::units::{amounts, numbers, units, usage};
+use crate::store::varint::{push_varint, take_varint};
 
 use super::rollup::Line;
 
 /// A record that has ended.
 pub(super) struct Kept {
-    id: Id,
-    request_id: Id,
     line: Arc<Line>,
-    endpoint: Arc<str>,
-    upstream_model: Option<Arc<str>>,
-    upstream_request_id: Option<Arc<str>>,
-    status: Option<u16>,
-    code: Option<Arc<str>>,
-    outcome: Option<Outcome>,
-    streamed: bool,
-    estimated: bool,
-    latency_ms: Option<u64>,
-    first_byte_ms: Option<u64>,
-    used: Used,
-    cost: Money,
-    held: Option<Box<Amounts>>,
+    row: Box<[u8]>,
 }
 
-enum Used {
-    /// Input, cached input, output and reasoning: all that most requests use.
-    Tokens([u32; 4]),
-    Any(Box<Usage>),
+/// What a row says by a bit: a flag, or that the field is there.
+mod bit {
+    pub(super) const STREAMED: u64 = 1;
+    pub(super) const ESTIMATED: u64 = 1 << 1;
+    pub(super) const UPSTREAM_MODEL: u64 = 1 << 2;
+    pub(super) const UPSTREAM_REQUEST_ID: u64 = 1 << 3;
+    pub(super) const CODE: u64 = 1 << 4;
+    pub(super) const STATUS: u64 = 1 << 5;
+    pub(super) const LATENCY: u64 = 1 << 6;
+    pub(super) const FIRST_BYTE: u64 = 1 << 7;
+    pub(super) const HELD: u64 = 1 << 8;
 }
 
 impl Kept {
-    pub(super) fn new(record: UsageRecord, line: Arc<Line>) -> Self {
-        Self {
-            id: record.id,
-            request_id: record.request_id,
-            line,
-            endpoint: record.endpoint,
-            upstream_model: record.upstream_model,
-            upstream_request_id: record.upstream_request_id,
-            status: record.status,
-            code: record.code,
-            outcome: record.outcome,
-            streamed: record.streamed,
-            estimated: record.estimated,
-            latency_ms: record.latency_ms,
-            first_byte_ms: record.first_byte_ms,
-            used: Used::of(record.usage),
-            cost: record.cost,
-            held: record.held.map(Box::new),
-        }
+    pub(super) fn new(record: &UsageRecord, line: Arc<Line>) -> Self {
+        let mut row = Vec::with_capacity(256);
+        write(record, &mut Writing(&mut row));
+        Self { line, row: row.as_slice().into() }
     }
 
-    pub(super) fn id(&self) -> &str {
-        &self.id
+    pub(super) fn id(&self) -> &[u8] {
+        Reading(&self.row).text().unwrap_or_default()
     }
 
     /// The record again, which came in at `time`.
-    pub(super) fn record(&self, time: Timestamp) -> UsageRecord {
-        let Line { home, key_id, model, provider, modality } = &*self.line;
-        UsageRecord {
-            id: self.id.clone(),
-            request_id: self.request_id.clone(),
-            time,
-            home: Arc::clone(home),
-            key_id: Arc::clone(key_id),
-            endpoint: Arc::clone(&self.endpoint),
-            modality: *modality,
-            model: model.clone(),
-            provider: provider.clone(),
-            upstream_model: self.upstream_model.clone(),
-            upstream_request_id: self.upstream_request_id.clone(),
-            status: self.status,
-            code: self.code.clone(),
-            outcome: self.outcome,
-            streamed: self.streamed,
-            latency_ms: self.latency_ms,
-            first_byte_ms: self.first_byte_ms,
-            usage: self.used.usage(),
-            estimated: self.estimated,
-            cost: self.cost,
-            held: self.held.as_deref().copied(),
-        }
+    pub(super) fn record(&self, time: Timestamp) -> Option<UsageRecord> {
+        read(&mut Reading(&self.row), &self.line, time)
     }
 }
 
-impl Used {
-    fn of(usage: Usage) -> Self {
-        let tokens = [usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, usage.reasoning_tokens];
-        // What does not fit comes out as something else.
-        let short = Self::Tokens(tokens.map(|count| count as u32));
-        if short.usage() == usage { short } else { Self::Any(Box::new(usage)) }
+/// The id goes first: [`Kept::id`] looks for it there.
+fn write(record: &UsageRecord, out: &mut Writing<'_>) {
+    out.text(&record.id);
+    out.text(&record.request_id);
+    out.text(&record.endpoint);
+    let flag = |is_set, bit| if is_set { bit } else { 0 };
+    out.number(
+        flag(record.streamed, bit::STREAMED)
+            | flag(record.estimated, bit::ESTIMATED)
+            | flag(record.upstream_model.is_some(), bit::UPSTREAM_MODEL)
+            | flag(record.upstream_request_id.is_some(), bit::UPSTREAM_REQUEST_ID)
+            | flag(record.code.is_some(), bit::CODE)
+            | flag(record.status.is_some(), bit::STATUS)
+            | flag(record.latency_ms.is_some(), bit::LATENCY)
+            | flag(record.first_byte_ms.is_some(), bit::FIRST_BYTE)
+            | flag(record.held.is_some(), bit::HELD),
+    );
+    let texts = [&record.upstream_model, &record.upstream_request_id, &record.code];
+    texts.into_iter().flatten().for_each(|text| out.text(text));
+    let counts = [record.status.map(u64::from), record.latency_ms, record.first_byte_ms];
+    counts.into_iter().flatten().for_each(|count| out.number(count));
+    // The place of one that runs is behind the last.
+    let outcome = Outcome::ALL.iter().position(|outcome| Some(*outcome) == record.outcome);
+    out.number(outcome.unwrap_or(Outcome::ALL.len()) as u64);
+    out.number(record.cost.as_nanos());
+    out.sparse(&units(&record.usage));
+    if let Some(held) = record.held {
+        out.sparse(&numbers(held));
+    }
+}
+
+/// In the order of [`write`]. `None` where a row does not say what it should.
+fn read(row: &mut Reading<'_>, line: &Line, time: Timestamp) -> Option<UsageRecord> {
+    let Line { home, key_id, model, provider, modality } = line;
+    let (id, request_id, endpoint) = (row.string()?.into(), row.string()?.into(), row.string()?.into());
+    let bits = row.number()?;
+    let has = |bit| bits & bit != 0;
+    Some(UsageRecord {
+        id,
+        request_id,
+        time,
+        home: Arc::clone(home),
+        key_id: Arc::clone(key_id),
+        endpoint,
+        modality: *modality,
+        model: model.clone(),
+        provider: provider.clone(),
+        streamed: has(bit::STREAMED),
+        estimated: has(bit::ESTIMATED),
+        upstream_model: row.text_if(has(bit::UPSTREAM_MODEL))?,
+        upstream_request_id: row.text_if(has(bit::UPSTREAM_REQUEST_ID))?,
+        code: row.text_if(has(bit::CODE))?,
+        status: row.number_if(has(bit::STATUS))?.and_then(|status| u16::try_from(status).ok()),
+        latency_ms: row.number_if(has(bit::LATENCY))?,
+        first_byte_ms: row.number_if(has(bit::FIRST_BYTE))?,
+        outcome: Outcome::ALL.get(usize::try_from(row.number()?).ok()?).copied(),
+        cost: Money::from_nanos(row.number()?),
+        usage: usage(row.sparse()?),
+        held: if has(bit::HELD) { Some(amounts(row.sparse()?)) } else { None },
+    })
+}
+
+struct Writing<'a>(&'a mut Vec<u8>);
+
+impl Writing<'_> {
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
     }
 
-    fn usage(&self) -> Usage {
-        match self {
-            Self::Tokens(counts) => {
-                let [input_tokens, cached_input_tokens, output_tokens, reasoning_tokens] = counts.map(u64::from);
-                Usage { input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, ..Usage::NONE }
-            }
-            Self::Any(usage) => **usage,
+    fn number(&mut self, number: u64) {
+        push_varint(self.0, number);
+    }
+
+    /// Numbers of which most are nothing: a bit for each that is something, and then those.
+    fn sparse(&mut self, numbers: &[u64]) {
+        let there = numbers.iter().enumerate().filter(|(_, number)| **number != 0);
+        self.number(there.clone().fold(0, |bits, (n, _)| bits | 1 << n));
+        there.for_each(|(_, number)| self.number(*number));
+    }
+}
+
+struct Reading<'a>(&'a [u8]);
+
+impl<'a> Reading<'a> {
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(text)
+    }
+
+    fn string(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.text()?).ok()
+    }
+
+    fn text_if(&mut self, is_there: bool) -> Option<Option<Arc<str>>> {
+        if is_there { self.string().map(|text| Some(text.into())) } else { Some(None) }
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        take_varint(&mut self.0)
+    }
+
+    fn number_if(&mut self, is_there: bool) -> Option<Option<u64>> {
+        if is_there { self.number().map(Some) } else { Some(None) }
+    }
+
+    fn sparse<const N: usize>(&mut self) -> Option<[u64; N]> {
+        let (bits, mut numbers) = (self.number()?, [0; N]);
+        for (_, number) in numbers.iter_mut().enumerate().filter(|(n, _)| bits >> n & 1 == 1) {
+            *number = self.number()?;
         }
+        Some(numbers)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::limit::Amounts;
+    use crate::domain::usage::Usage;
     use crate::store::contract::ledger::{NOON, record};
 
     #[test]
     fn a_record_comes_out_as_it_went_in() {
         let plain = record("a", NOON);
-        let large = Usage { input_tokens: 1 << 40, ..plain.usage };
-        let media = Usage { images: 2, ..plain.usage };
-        let odd = UsageRecord { held: Some(Amounts::ONE_REQUEST), code: Some("x".into()), ..record("b", NOON) };
+        let bare = UsageRecord {
+            status: None,
+            latency_ms: None,
+            upstream_model: None,
+            upstream_request_id: None,
+            outcome: None,
+            ..plain.clone()
+        };
+        let large = Usage { input_tokens: u64::MAX, videos: 300, ..plain.usage };
+        let odd = UsageRecord {
+            held: Some(Amounts { characters: 128, ..Amounts::ONE_REQUEST }),
+            code: Some("".into()),
+            first_byte_ms: Some(u64::MAX),
+            streamed: true,
+            estimated: true,
+            outcome: Some(Outcome::UnknownAfterCrash),
+            ..record(&"é".repeat(500), NOON)
+        };
         let with = |usage| UsageRecord { usage, ..plain.clone() };
-        for record in [with(large), with(media), with(Usage::NONE), odd, plain.clone()] {
-            let line = Arc::new(Line::of(&record));
-            assert_eq!(Kept::new(record.clone(), line).record(NOON), record);
+        for record in [with(large), with(Usage::NONE), odd, bare, plain.clone()] {
+            let kept = Kept::new(&record, Arc::new(Line::of(&record)));
+            assert_eq!(kept.id(), record.id.as_bytes());
+            assert_eq!(kept.record(NOON), Some(record));
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The ledger in memory.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::base::clock::Timestamp;
-use crate::base::hash::{QuickMap, QuickSet};
+use crate::base::hash::QuickMap;
 use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::limit::Amounts;
@@ -16,9 +16,9 @@ use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageSink, UsageStore};
 use crate::store::tables::{Page, PageOf};
 
+use super::ended::{Ended, Place};
 use super::kept::Kept;
 use super::rollup::{DAY, Line, Report, Rollup, Sum, day_of, is, owner_passes};
-use super::slab::Slab;
 
 /// Keeps usage records in this process, and forgets them with it.
 ///
@@ -41,17 +41,10 @@ pub struct MemoryLedger {
 /// So many ids are remembered of records that came too late to be kept. The books of a video job may be made twice.
 const LATE: usize = 256;
 
-/// Where a record stands: by arrival, then in the order of coming in.
-type Place = (Timestamp, u64);
-
 struct State {
     /// What runs, by its id. It is replaced when it ends.
     running: QuickMap<Id, (Place, Box<UsageRecord>)>,
-    /// What has ended, and the order of it: a tree moves its values about.
-    ended: Slab<Kept>,
-    order: BTreeMap<Place, usize>,
-    /// The ids of what has ended and is kept.
-    known: QuickSet<Id>,
+    ended: Ended,
     /// The ids of those that ended last among what arrived before all that is kept.
     late: VecDeque<Id>,
     next: u64,
@@ -84,7 +77,7 @@ impl MemoryLedger {
         while from < after && found.len() < limit {
             let state = self.state();
             let mut seen = 0;
-            for (place, record) in state.ended(from..after).rev().take(AT_ONCE) {
+            for (place, record) in state.ended.range(from..after).rev().take(AT_ONCE) {
                 seen += 1;
                 after = place;
                 if passes(&record, filter) {
@@ -117,9 +110,7 @@ impl State {
     fn new() -> Self {
         Self {
             running: QuickMap::default(),
-            ended: Slab::new(),
-            order: BTreeMap::new(),
-            known: QuickSet::default(),
+            ended: Ended::new(),
             late: VecDeque::new(),
             next: 0,
             rollup: Rollup::default(),
@@ -132,7 +123,7 @@ impl State {
             return self.open(&record);
         }
         let is_twin = !self.late.is_empty() && self.is_late(&record, keep) && self.late.contains(&record.id);
-        if is_twin || !self.known.insert(record.id.clone()) {
+        if is_twin || self.ended.has(record.id.as_bytes()) {
             return;
         }
         let place = match self.running.remove(&record.id) {
@@ -140,25 +131,23 @@ impl State {
             None => self.place(&record),
         };
         let line = self.rollup.add(&record);
-        self.order.insert(place, self.ended.insert(Kept::new(record, line)));
-        while self.order.len() > keep {
-            let Some((of, oldest)) = self.order.pop_first() else { return };
-            let Some(oldest) = self.ended.remove(oldest) else { continue };
-            self.known.remove(oldest.id().as_bytes());
+        self.ended.insert(place, Kept::new(&record, line));
+        while self.ended.len() > keep {
+            let Some((of, _)) = self.ended.pop_first() else { return };
             if of == place {
                 self.late.truncate(LATE - 1);
-                self.late.push_front(oldest.id().into());
+                self.late.push_front(record.id.clone());
             }
         }
     }
 
     /// Whether a record arrived before all that is kept, and nothing more is.
     fn is_late(&self, record: &UsageRecord, keep: usize) -> bool {
-        self.order.len() >= keep && self.order.keys().next().is_none_or(|(oldest, _)| record.time <= *oldest)
+        self.ended.len() >= keep && self.ended.first().is_none_or(|oldest| record.time <= oldest)
     }
 
     fn open(&mut self, record: &UsageRecord) {
-        if self.known.contains(&record.id) {
+        if self.ended.has(record.id.as_bytes()) {
             return;
         }
         let place = match self.running.get(&record.id) {
@@ -181,13 +170,8 @@ impl State {
 
     /// What has ended within `span`.
     fn between(&self, span: &Range<Timestamp>) -> impl Iterator<Item = UsageRecord> {
-        let places = (span.start < span.end).then(|| self.ended((span.start, 0)..(span.end, 0)));
+        let places = (span.start < span.end).then(|| self.ended.range((span.start, 0)..(span.end, 0)));
         places.into_iter().flatten().map(|(_, record)| record)
-    }
-
-    fn ended(&self, places: Range<Place>) -> impl DoubleEndedIterator<Item = (Place, UsageRecord)> {
-        let kept = |(place, at): (&Place, &usize)| Some((*place, self.ended.get(*at)?.record(place.0)));
-        self.order.range(places).filter_map(kept)
     }
 
     /// Adds up what passes `filter`: whole days from the sums, their edges and what runs from the records.
@@ -313,7 +297,7 @@ impl UsageStore for MemoryLedger {
 
 impl fmt::Debug for MemoryLedger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryLedger").field("kept", &self.state().order.len()).field("keep", &self.keep).finish()
+        f.debug_struct("MemoryLedger").field("kept", &self.state().ended.len()).field("keep", &self.keep).finish()
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod audit;
+mod ended;
 pub mod jobs;
 mod kept;
 pub mod keys;

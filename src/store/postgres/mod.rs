@@ -50,8 +50,8 @@ use crate::base::clock::Timestamp;
 use crate::base::id::new_id;
 
 use super::error::{StoreError, StoreErrorKind, StoreResult};
+use super::sql::{signed, unsigned};
 use super::tables::AlertStore;
-use super::units::{signed, unsigned};
 
 use ledger::Ledger;
 

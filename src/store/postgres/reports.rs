@@ -14,12 +14,13 @@ use crate::domain::limit::{Amounts, LimitKey, Scope};
 use crate::domain::record::UsageRecord;
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageStore};
+use crate::store::sql::{UNITS, unsigned};
 use crate::store::tables::{Page, PageOf};
-use crate::store::units::{UNITS, usage};
+use crate::store::units::usage;
 
 use super::ledger::Ledger;
 use super::row::{SELECTED, read};
-use super::{PATIENCE, PostgresStore, Shared, failed, nanos, patient, unsigned};
+use super::{PATIENCE, PostgresStore, Shared, failed, nanos, patient};
 
 impl UsageStore for PostgresStore {
     fn records(&self, filter: RecordFilter, page: Page) -> StoreFuture<StoreResult<PageOf<UsageRecord>>> {
@@ -169,7 +170,7 @@ impl Reports {
         let first = by.len();
         let read = |row: &Row| UsageRow {
             group: (0..first).map(|n| row.get(n)).collect(),
-            usage: usage(std::array::from_fn(|n| row.get(first + n))),
+            usage: usage(std::array::from_fn(|n| unsigned(row.get(first + n)))),
             cost: Money::from_nanos(unsigned(row.get(first + UNITS.len()))),
             requests: unsigned(row.get(first + UNITS.len() + 1)),
             errors: unsigned(row.get(first + UNITS.len() + 2)),

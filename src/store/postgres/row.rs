@@ -14,7 +14,8 @@ use crate::domain::caller::Home;
 use crate::domain::name::Name;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::store::error::{StoreError, StoreResult};
-use crate::store::units::{UNITS, signed, units, unsigned, usage};
+use crate::store::sql::{UNITS, signed, unsigned};
+use crate::store::units::{units, usage};
 
 use super::nanos;
 
@@ -119,7 +120,7 @@ pub(super) fn arrays<'a>(records: &'a [UsageRecord], instance: &'a str) -> Vec<A
         array(records, |r| r.latency_ms.map(signed)),
         array(records, |r| r.first_byte_ms.map(signed)),
     ];
-    let used: Vec<_> = records.iter().map(|r| units(&r.usage)).collect();
+    let used: Vec<_> = records.iter().map(|r| units(&r.usage).map(signed)).collect();
     for n in 0..UNITS.len() {
         arrays.push(Box::new(used.iter().map(|units| units[n]).collect::<Vec<_>>()));
     }
@@ -162,7 +163,7 @@ pub(super) fn read(row: &Row) -> StoreResult<(UsageRecord, i64)> {
         streamed: row.get(18),
         latency_ms: number(19),
         first_byte_ms: number(20),
-        usage: usage(std::array::from_fn(|n| row.get(FIRST_UNIT + n))),
+        usage: usage(std::array::from_fn(|n| unsigned(row.get(FIRST_UNIT + n)))),
         estimated: row.get(FIRST_UNIT + UNITS.len()),
         cost: Money::from_nanos(unsigned(row.get(FIRST_UNIT + UNITS.len() + 1))),
         held: maybe(SEQ - 1).map(serde_json::from_str).transpose().map_err(StoreError::corrupt)?,

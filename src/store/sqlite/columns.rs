@@ -15,7 +15,8 @@ use crate::domain::modality::Modality;
 use crate::domain::name::Name;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::domain::usage::Usage;
-use crate::store::units::{UNITS, usage};
+use crate::store::sql::{UNITS, unsigned};
+use crate::store::units::usage;
 
 use super::line::Line;
 
@@ -49,7 +50,7 @@ pub(super) fn read_usage(row: &Row<'_>, from: usize) -> rusqlite::Result<Usage> 
     for (n, unit) in units.iter_mut().enumerate() {
         *unit = row.get(from + n)?;
     }
-    Ok(usage(units))
+    Ok(usage(units.map(unsigned)))
 }
 
 /// The statement of [`write_line`]. A row that has ended stays as it is: the first end is the only one.

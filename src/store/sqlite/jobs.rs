@@ -9,8 +9,8 @@ use crate::domain::job::Job;
 use crate::domain::name::Name;
 use crate::store::error::StoreResult;
 use crate::store::jobs::{JobFilter, JobStore, Put, REMEMBERED};
+use crate::store::sql::signed;
 use crate::store::tables::{Page, PageOf};
-use crate::store::units::signed;
 
 use super::columns::Json;
 use super::tables::{bad_cursor, before, execute, page_of, rows_of};

@@ -10,8 +10,8 @@ use crate::domain::limit::{Amounts, LimitKey, Scope};
 use crate::domain::record::UsageRecord;
 use crate::store::error::StoreResult;
 use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageSink, UsageStore};
+use crate::store::sql::UNITS;
 use crate::store::tables::{Page, PageOf};
-use crate::store::units::UNITS;
 
 use super::columns::{read_record, read_usage, select_records};
 use super::tables::bad_cursor;

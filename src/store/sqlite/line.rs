@@ -5,11 +5,12 @@
 
 use rusqlite::types::ValueRef;
 
-use crate::base::money::Money;
 use crate::domain::limit::Amounts;
 use crate::domain::name::Name;
 use crate::domain::record::{Outcome, UsageRecord};
-use crate::store::units::{signed, units};
+use crate::store::sql::signed;
+use crate::store::units::{amounts, numbers, units};
+use crate::store::varint::{push_varint, take_varint};
 
 /// How a value begins; a text by its length and [`TEXT`].
 const NULL: u64 = 0;
@@ -54,7 +55,7 @@ fn write_values(record: &UsageRecord, out: &mut Writing<'_>) {
     out.number(record.streamed.into());
     out.maybe_number(record.latency_ms);
     out.maybe_number(record.first_byte_ms);
-    units(&record.usage).into_iter().for_each(|count| out.number(count.unsigned_abs()));
+    units(&record.usage).into_iter().for_each(|count| out.number(count));
     out.number(record.estimated.into());
     out.number(record.cost.as_nanos());
     if let Some(held) = record.held {
@@ -66,16 +67,16 @@ struct Writing<'a>(&'a mut Vec<u8>);
 
 impl Writing<'_> {
     fn text(&mut self, text: &str) {
-        self.varint(TEXT + text.len() as u64);
+        push_varint(self.0, TEXT + text.len() as u64);
         self.0.extend_from_slice(text.as_bytes());
     }
 
     fn number(&mut self, number: u64) {
         match number {
-            0 => self.varint(ZERO),
+            0 => push_varint(self.0, ZERO),
             _ => {
-                self.varint(NUMBER);
-                self.varint(number);
+                push_varint(self.0, NUMBER);
+                push_varint(self.0, number);
             }
         }
     }
@@ -83,24 +84,15 @@ impl Writing<'_> {
     fn maybe_text(&mut self, text: Option<&str>) {
         match text {
             Some(text) => self.text(text),
-            None => self.varint(NULL),
+            None => push_varint(self.0, NULL),
         }
     }
 
     fn maybe_number(&mut self, number: Option<u64>) {
         match number {
             Some(number) => self.number(number),
-            None => self.varint(NULL),
+            None => push_varint(self.0, NULL),
         }
-    }
-
-    /// Seven bits to a byte, the lowest first; all but the last have the eighth set.
-    fn varint(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number as u8);
     }
 }
 
@@ -155,29 +147,16 @@ impl Values<'_> {
         }
         (count == numbers.len()).then(|| amounts(numbers))
     }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
 }
 
 impl<'a> Iterator for Values<'a> {
     type Item = ValueRef<'a>;
 
     fn next(&mut self) -> Option<ValueRef<'a>> {
-        Some(match self.varint()? {
+        Some(match take_varint(&mut self.0)? {
             NULL => ValueRef::Null,
             ZERO => ValueRef::Integer(0),
-            NUMBER => ValueRef::Integer(signed(self.varint()?)),
+            NUMBER => ValueRef::Integer(signed(take_varint(&mut self.0)?)),
             length => {
                 let (text, rest) = self.0.split_at_checked(usize::try_from(length - TEXT).ok()?)?;
                 self.0 = rest;
@@ -187,21 +166,10 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-fn numbers(amounts: Amounts) -> [u64; 8] {
-    let Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters } =
-        amounts;
-    [requests, input_tokens, output_tokens, spend.as_nanos(), images, video_seconds, audio_seconds, characters]
-}
-
-fn amounts(numbers: [u64; 8]) -> Amounts {
-    let [requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters] = numbers;
-    let spend = Money::from_nanos(spend);
-    Amounts { requests, input_tokens, output_tokens, spend, images, video_seconds, audio_seconds, characters }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::money::Money;
     use crate::domain::usage::Usage;
     use crate::store::contract::ledger::{NOON, record};
 
@@ -235,7 +203,7 @@ mod tests {
         assert_eq!(read[2], ValueRef::Integer(NOON.as_nanos() as i64));
         assert_eq!((read[14], read[15]), (ValueRef::Integer(200), ValueRef::Text(b"")));
         let counts: Vec<_> = read[20..34].iter().map(|value| value.as_i64().unwrap()).collect();
-        assert_eq!(counts, units(&usage));
+        assert_eq!(counts, units(&usage).map(signed));
         assert_eq!((read[34], read[35]), (ValueRef::Integer(0), ValueRef::Integer(7)));
     }
 }
