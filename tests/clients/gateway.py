@@ -27,8 +27,8 @@ def minted(program):
 
 
 class Gateway:
-    def __init__(self, program, path):
-        command = [program, "--config", path, "--listen", "127.0.0.1:0"]
+    def __init__(self, program, path, under=()):
+        command = [*under, program, "--config", path, "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, restore_signals=False)
         STARTED.append(self.process)
         self.address = None

@@ -20,13 +20,12 @@ pub(super) struct Kept {
 mod bit {
     pub(super) const STREAMED: u64 = 1;
     pub(super) const ESTIMATED: u64 = 1 << 1;
-    pub(super) const UPSTREAM_MODEL: u64 = 1 << 2;
-    pub(super) const UPSTREAM_REQUEST_ID: u64 = 1 << 3;
-    pub(super) const CODE: u64 = 1 << 4;
-    pub(super) const STATUS: u64 = 1 << 5;
-    pub(super) const LATENCY: u64 = 1 << 6;
-    pub(super) const FIRST_BYTE: u64 = 1 << 7;
-    pub(super) const HELD: u64 = 1 << 8;
+    pub(super) const UPSTREAM_REQUEST_ID: u64 = 1 << 2;
+    pub(super) const CODE: u64 = 1 << 3;
+    pub(super) const STATUS: u64 = 1 << 4;
+    pub(super) const LATENCY: u64 = 1 << 5;
+    pub(super) const FIRST_BYTE: u64 = 1 << 6;
+    pub(super) const HELD: u64 = 1 << 7;
 }
 
 impl Kept {
@@ -50,12 +49,10 @@ impl Kept {
 fn write(record: &UsageRecord, out: &mut Writing<'_>) {
     out.text(&record.id);
     out.text(&record.request_id);
-    out.text(&record.endpoint);
     let flag = |is_set, bit| if is_set { bit } else { 0 };
     out.number(
         flag(record.streamed, bit::STREAMED)
             | flag(record.estimated, bit::ESTIMATED)
-            | flag(record.upstream_model.is_some(), bit::UPSTREAM_MODEL)
             | flag(record.upstream_request_id.is_some(), bit::UPSTREAM_REQUEST_ID)
             | flag(record.code.is_some(), bit::CODE)
             | flag(record.status.is_some(), bit::STATUS)
@@ -63,7 +60,7 @@ fn write(record: &UsageRecord, out: &mut Writing<'_>) {
             | flag(record.first_byte_ms.is_some(), bit::FIRST_BYTE)
             | flag(record.held.is_some(), bit::HELD),
     );
-    let texts = [&record.upstream_model, &record.upstream_request_id, &record.code];
+    let texts = [&record.upstream_request_id, &record.code];
     texts.into_iter().flatten().for_each(|text| out.text(text));
     let counts = [record.status.map(u64::from), record.latency_ms, record.first_byte_ms];
     counts.into_iter().flatten().for_each(|count| out.number(count));
@@ -79,8 +76,8 @@ fn write(record: &UsageRecord, out: &mut Writing<'_>) {
 
 /// In the order of [`write`]. `None` where a row does not say what it should.
 fn read(row: &mut Reading<'_>, line: &Line, time: Timestamp) -> Option<UsageRecord> {
-    let Line { home, key_id, model, provider, modality } = line;
-    let (id, request_id, endpoint) = (row.string()?.into(), row.string()?.into(), row.string()?.into());
+    let Line { home, key_id, model, provider, modality, upstream_model, endpoint } = line;
+    let (id, request_id) = (row.string()?.into(), row.string()?.into());
     let bits = row.number()?;
     let has = |bit| bits & bit != 0;
     Some(UsageRecord {
@@ -89,13 +86,13 @@ fn read(row: &mut Reading<'_>, line: &Line, time: Timestamp) -> Option<UsageReco
         time,
         home: Arc::clone(home),
         key_id: Arc::clone(key_id),
-        endpoint,
+        endpoint: Arc::clone(endpoint),
         modality: *modality,
         model: model.clone(),
         provider: provider.clone(),
+        upstream_model: upstream_model.clone(),
         streamed: has(bit::STREAMED),
         estimated: has(bit::ESTIMATED),
-        upstream_model: row.text_if(has(bit::UPSTREAM_MODEL))?,
         upstream_request_id: row.text_if(has(bit::UPSTREAM_REQUEST_ID))?,
         code: row.text_if(has(bit::CODE))?,
         status: row.number_if(has(bit::STATUS))?.and_then(|status| u16::try_from(status).ok()),
