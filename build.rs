@@ -8,21 +8,22 @@ const ORDER: &str = "examples/gateway/order";
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={ORDER}");
-    if !is_understood() {
-        return Ok(());
-    }
+    let (Ok(order), true) = (fs::read_to_string(ORDER), is_understood()) else { return Ok(()) };
     let script = Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join("order.ld");
-    fs::write(&script, script_of(&fs::read_to_string(ORDER)?))?;
-    println!("cargo::rustc-link-arg-examples=-Wl,-T,{}", script.display());
+    fs::write(&script, script_of(&order))?;
+    println!("cargo::rustc-link-arg-examples=-T");
+    println!("cargo::rustc-link-arg-examples={}", script.display());
     Ok(())
 }
 
-/// Only a release build for Linux is worth it, and only the linkers that come with Rust and GNU are known to follow.
+/// Only a release build for Linux is worth it, and only the linkers that come with Rust and with GNU are known to follow.
 fn is_understood() -> bool {
     let is = |name, value: &str| env::var(name).is_ok_and(|found| found == value);
     is("PROFILE", "release")
         && is("CARGO_CFG_TARGET_OS", "linux")
         && is("CARGO_CFG_TARGET_ENV", "gnu")
+        && is("CARGO_CFG_TARGET_ARCH", "x86_64")
+        && env::var_os("RUSTC_LINKER").is_none()
         && !env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.contains("link"))
 }
 
