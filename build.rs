@@ -24,7 +24,11 @@ fn is_understood() -> bool {
         && is("CARGO_CFG_TARGET_ENV", "gnu")
         && is("CARGO_CFG_TARGET_ARCH", "x86_64")
         && env::var_os("RUSTC_LINKER").is_none()
-        && !env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.contains("link"))
+        && !env::var("CARGO_ENCODED_RUSTFLAGS").is_ok_and(|flags| flags.split('\x1f').any(is_for_the_linker))
+}
+
+fn is_for_the_linker(flag: &str) -> bool {
+    flag.trim_start_matches("-C").trim_start().starts_with("link")
 }
 
 /// A section of its own for them, added to the linker's own script.

@@ -17,7 +17,8 @@ pub(crate) fn members(json: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// Where colons stand behind a quote or white space. The others are no member's, and most are in texts.
+/// Where colons stand behind a quote, or behind white space or a control character. The others are no member's, and most
+/// are in texts.
 struct Colons<'a> {
     json: &'a [u8],
     level: Level,
@@ -27,7 +28,7 @@ struct Colons<'a> {
     /// What is left of the block that begins at `from`.
     found: u64,
     from: usize,
-    /// Whether the last byte of the window was a quote or white space.
+    /// Whether a colon that begins the next window would count.
     is_behind: bool,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
+use crate::domain::endpoint::Endpoint;
 use crate::domain::record::{Outcome, UsageRecord};
 use crate::store::units::{amounts, numbers, units, usage};
 use crate::store::varint::{push_varint, take_varint};
@@ -49,6 +50,7 @@ impl Kept {
 fn write(record: &UsageRecord, out: &mut Writing<'_>) {
     out.text(&record.id);
     out.text(&record.request_id);
+    out.endpoint(&record.endpoint);
     let flag = |is_set, bit| if is_set { bit } else { 0 };
     out.number(
         flag(record.streamed, bit::STREAMED)
@@ -76,8 +78,8 @@ fn write(record: &UsageRecord, out: &mut Writing<'_>) {
 
 /// In the order of [`write`]. `None` where a row does not say what it should.
 fn read(row: &mut Reading<'_>, line: &Line, time: Timestamp) -> Option<UsageRecord> {
-    let Line { home, key_id, model, provider, modality, upstream_model, endpoint } = line;
-    let (id, request_id) = (row.string()?.into(), row.string()?.into());
+    let Line { home, key_id, model, provider, modality, upstream_model } = line;
+    let (id, request_id, endpoint) = (row.string()?.into(), row.string()?.into(), row.endpoint()?);
     let bits = row.number()?;
     let has = |bit| bits & bit != 0;
     Some(UsageRecord {
@@ -86,7 +88,7 @@ fn read(row: &mut Reading<'_>, line: &Line, time: Timestamp) -> Option<UsageReco
         time,
         home: Arc::clone(home),
         key_id: Arc::clone(key_id),
-        endpoint: Arc::clone(endpoint),
+        endpoint,
         modality: *modality,
         model: model.clone(),
         provider: provider.clone(),
@@ -113,6 +115,17 @@ impl Writing<'_> {
         self.0.extend_from_slice(text.as_bytes());
     }
 
+    /// One of the model routes by its place among them, any other as its path.
+    fn endpoint(&mut self, path: &str) {
+        match Endpoint::ALL.iter().position(|endpoint| endpoint.path() == path) {
+            Some(at) => self.number(at as u64 + 1),
+            None => {
+                self.number(0);
+                self.text(path);
+            }
+        }
+    }
+
     fn number(&mut self, number: u64) {
         push_varint(self.0, number);
     }
@@ -137,6 +150,13 @@ impl<'a> Reading<'a> {
 
     fn string(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.text()?).ok()
+    }
+
+    fn endpoint(&mut self) -> Option<Arc<str>> {
+        match usize::try_from(self.number()?).ok()?.checked_sub(1) {
+            Some(at) => Endpoint::ALL.get(at).map(|endpoint| endpoint.shared_path()),
+            None => self.string().map(Into::into),
+        }
     }
 
     fn text_if(&mut self, is_there: bool) -> Option<Option<Arc<str>>> {
@@ -176,6 +196,7 @@ mod tests {
             upstream_model: None,
             upstream_request_id: None,
             outcome: None,
+            endpoint: Endpoint::Speech.shared_path(),
             ..plain.clone()
         };
         let large = Usage { input_tokens: u64::MAX, videos: 300, ..plain.usage };

@@ -329,6 +329,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn paths_that_callers_make_up_make_no_sums_of_their_own() {
+        let ledger = MemoryLedger::new();
+        for n in 0..10 {
+            let record = contract::record(&n.to_string(), contract::NOON);
+            ledger.record(UsageRecord { endpoint: format!("/items/{n}").into(), ..record }).await.unwrap();
+        }
+        assert_eq!(ledger.state().rollup.days(0, u64::MAX).count(), 1);
+        let all = Page { after: None, limit: 100 };
+        let records = ledger.records(RecordFilter::default(), all).await.unwrap().items;
+        assert_eq!(records.iter().filter(|record| record.endpoint.starts_with("/items/")).count(), 10);
+    }
+
+    #[tokio::test]
     async fn a_listing_finds_the_oldest_among_thousands() {
         let ledger = MemoryLedger::new();
         for n in 0..3_000 {

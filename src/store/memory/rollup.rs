@@ -22,7 +22,8 @@ pub(super) fn day_of(at: Timestamp) -> u64 {
     at.as_secs() / DAY
 }
 
-/// What tells one sum of a day from another, and what goes with it: that stands here once for all its records.
+/// What tells one sum of a day from another, and the upstream model that goes with it: that stands here once for all its
+/// records. Nothing in it is a text of the caller's own: there must be no end of lines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Line {
     pub(super) home: Arc<Home>,
@@ -31,7 +32,6 @@ pub(super) struct Line {
     pub(super) provider: Option<Arc<str>>,
     pub(super) modality: Option<Modality>,
     pub(super) upstream_model: Option<Arc<str>>,
-    pub(super) endpoint: Arc<str>,
 }
 
 impl Line {
@@ -43,19 +43,17 @@ impl Line {
             provider: record.provider.clone(),
             modality: record.modality,
             upstream_model: record.upstream_model.clone(),
-            endpoint: Arc::clone(&record.endpoint),
         }
     }
 
     /// Whether it is the record's line.
     fn is_of(&self, record: &UsageRecord) -> bool {
-        let Self { home, key_id, model, provider, modality, upstream_model, endpoint } = self;
+        let Self { home, key_id, model, provider, modality, upstream_model } = self;
         *key_id == record.key_id
             && *model == record.model
             && *provider == record.provider
             && *modality == record.modality
             && *upstream_model == record.upstream_model
-            && *endpoint == record.endpoint
             && *home == record.home
     }
 
