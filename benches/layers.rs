@@ -106,7 +106,8 @@ where
     black_box(body);
 }
 
-fn measure<S, B>(c: &mut Criterion, name: &str, stores: &Stores, mut service: S)
+/// Gives the allocations that a request made.
+fn measure<S, B>(c: &mut Criterion, name: &str, stores: &Stores, mut service: S) -> f64
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes, Error = Infallible>,
@@ -116,8 +117,10 @@ where
     requests().into_iter().for_each(|request| run(&mut service, request));
     let batch = requests();
     let (calls, _) = support::allocations(|| batch.into_iter().for_each(|request| run(&mut service, request)));
-    println!("{name}: {:.2} allocations a request", calls as f64 / REQUESTS as f64);
+    let allocations = calls as f64 / REQUESTS as f64;
+    println!("{name}: {allocations:.2} allocations a request");
     c.bench_function(name, |b| b.iter_batched(|| stores.request(), |r| run(&mut service, r), BatchSize::LargeInput));
+    allocations
 }
 
 fn main() {
@@ -129,7 +132,8 @@ fn main() {
     measure(c, "auth+metering", &stores, stores.auth().layer(stores.metering().layer(ready())));
     measure(c, "auth+quota", &stores, stores.auth().layer(stores.quota().layer(ready())));
     let three = stores.auth().layer(stores.metering().layer(stores.quota().layer(ready())));
-    measure(c, "auth+metering+quota", &stores, three);
+    let allocations = measure(c, "auth+metering+quota", &stores, three);
+    assert!(allocations < 10.0, "the three layers allocate {allocations} times a request");
     let inspect = InspectLayer::new().catalog(catalog());
     let four = stores.auth().layer(stores.metering().layer(inspect.layer(stores.quota().layer(ready()))));
     measure(c, "auth+metering+inspect+quota", &stores, four);

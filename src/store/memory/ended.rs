@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::ops::Range;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
@@ -11,6 +12,7 @@ use crate::base::hash::QuickHasher;
 use crate::domain::record::UsageRecord;
 
 use super::kept::Kept;
+use super::rollup::Line;
 use super::slab::Slab;
 
 /// Where a record stands: by arrival, then in the order of coming in.
@@ -21,11 +23,13 @@ pub(super) struct Ended {
     records: Slab<Kept>,
     order: BTreeMap<Place, usize>,
     ids: HashTable<usize>,
+    /// Where a record is written before it is known how long it is.
+    room: Vec<u8>,
 }
 
 impl Ended {
     pub(super) fn new() -> Self {
-        Self { records: Slab::new(), order: BTreeMap::new(), ids: HashTable::new() }
+        Self { records: Slab::new(), order: BTreeMap::new(), ids: HashTable::new(), room: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -37,11 +41,10 @@ impl Ended {
     }
 
     /// Takes in one that it has not.
-    pub(super) fn insert(&mut self, place: Place, record: Kept) {
-        let hash_of_this = hash(record.id());
-        let at = self.records.insert(record);
+    pub(super) fn insert(&mut self, place: Place, record: &UsageRecord, line: Arc<Line>) {
+        let at = self.records.insert(Kept::new(record, line, &mut self.room));
         let records = &self.records;
-        self.ids.insert_unique(hash_of_this, at, |at| records.get(*at).map_or(0, |kept| hash(kept.id())));
+        self.ids.insert_unique(hash(record.id.as_bytes()), at, |at| records.get(*at).map_or(0, |kept| hash(kept.id())));
         self.order.insert(place, at);
     }
 
@@ -76,15 +79,12 @@ fn hash(id: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::store::contract::ledger::record;
-    use crate::store::memory::rollup::Line;
 
     fn insert(ended: &mut Ended, id: &str, second: u64) {
         let record = record(id, Timestamp::from_secs(second));
-        ended.insert((record.time, 0), Kept::new(&record, Arc::new(Line::of(&record))));
+        ended.insert((record.time, 0), &record, Arc::new(Line::of(&record)));
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::store::ledger::{GroupBy, PostedQuery, RecordFilter, UsageRow, UsageSi
 use crate::store::tables::{Page, PageOf};
 
 use super::ended::{Ended, Place};
-use super::kept::Kept;
 use super::rollup::{DAY, Line, Report, Rollup, Sum, day_of, is, owner_passes};
 
 /// Keeps usage records in this process, and forgets them with it.
@@ -131,7 +130,7 @@ impl State {
             None => self.place(&record),
         };
         let line = self.rollup.add(&record);
-        self.ended.insert(place, Kept::new(&record, line));
+        self.ended.insert(place, &record, line);
         while self.ended.len() > keep {
             let Some((of, _)) = self.ended.pop_first() else { return };
             if of == place {
