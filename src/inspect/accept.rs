@@ -127,8 +127,10 @@ impl Rules {
         if self.catalog.is_some() {
             admit(&call, head.extensions.get::<Caller>())?;
         }
-        if endpoint == Endpoint::ChatCompletions {
-            call.facts().require_messages()?;
+        match endpoint {
+            Endpoint::ChatCompletions => call.facts().require_messages()?,
+            Endpoint::Embeddings => call.facts().require_input()?,
+            _ => {}
         }
         if endpoint.takes_recording() {
             call.facts().require_recording()?;

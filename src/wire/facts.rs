@@ -43,6 +43,8 @@ pub struct Facts {
     pub audio: Option<bool>,
     /// `seconds` or `duration`, as written: a number, or a string of one.
     pub seconds: Option<u64>,
+    /// How many items `input` has: one, when it is a string; none, when it is neither that nor an array.
+    pub input_items: Option<u64>,
     /// Characters (Unicode scalar values) of `input`, when it is one string.
     pub input_chars: Option<u64>,
     /// The same as the strictest vendor counts them: a character of a dense script (three bytes of UTF-8 and more) twice.
@@ -85,6 +87,18 @@ impl Facts {
             None => {
                 let message = "Send the conversation: the field `messages` is missing.";
                 Err(Error::new(Code::MissingParameter, message).param("messages"))
+            }
+        }
+    }
+
+    /// Refuses an embedding of nothing.
+    pub(crate) fn require_input(&self) -> Result<(), Error> {
+        match self.input_items {
+            Some(1..) => Ok(()),
+            Some(0) => Err(wrong("input", "a text, or an array of at least one item")),
+            None => {
+                let message = "Send the text to embed: the field `input` is missing.";
+                Err(Error::new(Code::MissingParameter, message).param("input"))
             }
         }
     }
@@ -132,4 +146,28 @@ pub struct Part {
     pub content: Range<usize>,
     /// The whole part: from its delimiter line up to the next one.
     pub whole: Range<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use crate::base::error::Code;
+    use crate::wire::peek::peek;
+
+    #[test]
+    fn an_embedding_needs_something_to_embed() {
+        for (input, refused) in [
+            ("", Some(Code::MissingParameter)),
+            (r#","input":null"#, Some(Code::MissingParameter)),
+            (r#","input":[]"#, Some(Code::InvalidParameter)),
+            (r#","input":{}"#, Some(Code::InvalidParameter)),
+            (r#","input":"a""#, None),
+            (r#","input":["a","b"]"#, None),
+            (r#","input":[[1,2]]"#, None),
+        ] {
+            let facts = peek(&[Bytes::from(format!(r#"{{"model":"m"{input}}}"#))]).unwrap();
+            assert_eq!(facts.require_input().err().map(|error| error.code()), refused, "{input}");
+        }
+    }
 }

@@ -33,6 +33,13 @@ struct Chunk {
     usage: Lenient<Reported>,
     #[serde(default)]
     choices: Option<Vec<Choice>>,
+    // Of an error that stands bare.
+    #[serde(default)]
+    code: Value,
+    #[serde(default)]
+    message: Value,
+    #[serde(default)]
+    detail: Value,
 }
 
 #[derive(Deserialize)]
@@ -49,7 +56,7 @@ impl Chunks {
     }
 
     fn read_chunk(&mut self, chunk: &Chunk, data: &[u8], out: &mut Output) -> Meaning {
-        if is_truthy(&chunk.error) {
+        if is_truthy(&chunk.error) || chunk.is_bare_error() {
             return Meaning::Fails(fault::of_event(self.dialect, data));
         }
         let choices = chunk.choices.as_deref().unwrap_or_default();
@@ -66,6 +73,13 @@ impl Chunks {
     }
 }
 
+impl Chunk {
+    fn is_bare_error(&self) -> bool {
+        let complains = [&self.code, &self.message, &self.detail].into_iter().any(is_truthy);
+        complains && self.choices.is_none() && self.usage.object().is_none()
+    }
+}
+
 /// Whether a chunk is worth a parse, and how much text it brings: `content`, `reasoning_content`, a tool's `arguments`.
 fn look(event: &SseEvent) -> (bool, u64) {
     let (mut tells, mut content) = (!event.is_plain(), 0);
@@ -73,6 +87,8 @@ fn look(event: &SseEvent) -> (bool, u64) {
         match key.last() {
             Some(b'e') if key.ends_with(b"\"usage") => tells |= says_something(value),
             Some(b'n') if key.ends_with(b"\"finish_reason") => tells |= says_something(value),
+            Some(b'e') if key.ends_with(b"\"code") || key.ends_with(b"\"message") => tells |= says_something(value),
+            Some(b'l') if key.ends_with(b"\"detail") => tells |= says_something(value),
             Some(b'r') if key.ends_with(b"\"error") => tells |= says_something(value),
             Some(b't') if key.ends_with(b"content") => content += text_len(value),
             Some(b's') if key.ends_with(b"\"arguments") => content += text_len(value),

@@ -43,8 +43,20 @@ const FOREIGN: &[&str] = &[
 ];
 
 /// What Moonshot refuses or ignores beside those.
-const MOONSHOT_LACKS: &[&str] =
-    &["modalities", "audio", "logprobs", "top_logprobs", "logit_bias", "seed", "parallel_tool_calls"];
+const MOONSHOT_LACKS: &[&str] = &[
+    "modalities",
+    "audio",
+    "logprobs",
+    "top_logprobs",
+    "logit_bias",
+    "seed",
+    "parallel_tool_calls",
+    "functions",
+    "function_call",
+];
+
+/// What of DashScope's models the Qwen-Omni alone have.
+const SOUND: &[&str] = &["modalities", "audio"];
 
 /// Ark has a `service_tier` of its own.
 const ARK_LACKS: &[&str] = &[
@@ -132,13 +144,43 @@ impl Dialect {
     pub(super) fn dropped(self, upstream: &str) -> impl Iterator<Item = &'static str> {
         let (vendors, models): (&[&[_]], &[_]) = match self {
             Self::OpenAi | Self::Compatible => (&[], &[]),
-            Self::DashScope => (&[FOREIGN], &[]),
+            Self::DashScope => (&[FOREIGN], if upstream.contains("omni") { &[] } else { SOUND }),
             Self::Moonshot => {
                 (&[FOREIGN, MOONSHOT_LACKS], if has_fixed_sampling(upstream) { FIXED_SAMPLING } else { &[] })
             }
             Self::Ark => (&[ARK_LACKS], &[]),
         };
         vendors.iter().copied().flatten().chain(models).copied()
+    }
+
+    /// Whether this upstream model thinks unless it is told not to, and refuses to where it is not asked for a stream: the
+    /// open Qwen3 models that can do both.
+    pub(super) fn thinks_in_streams_alone(self, upstream: &str) -> bool {
+        let of_one_mode = ["instruct", "thinking", "coder", "vl", "omni"];
+        let size =
+            upstream.strip_prefix("qwen3-").filter(|size| size.starts_with(|first: char| first.is_ascii_digit()));
+        matches!(self, Self::DashScope) && size.is_some_and(|size| !of_one_mode.iter().any(|word| size.contains(word)))
+    }
+
+    /// Whether this upstream model may refuse a content that is a list: those that see and hear nothing.
+    pub(super) fn reads_texts_alone(self, upstream: &str) -> bool {
+        let sees_or_hears = ["vl", "omni", "vision", "qvq", "ocr", "audio", "asr"];
+        let knows = match self {
+            Self::DashScope => upstream.starts_with("qwen-") || upstream.starts_with("qwq"),
+            Self::Moonshot => upstream.starts_with("moonshot-v1-") || upstream.starts_with("kimi-k2-"),
+            Self::OpenAi | Self::Compatible | Self::Ark => false,
+        };
+        knows && !sees_or_hears.iter().any(|word| upstream.contains(word))
+    }
+
+    /// Whether this upstream model refuses tool calls that come back without its thoughts.
+    pub(super) fn wants_thoughts_back(self, upstream: &str) -> bool {
+        matches!(self, Self::Moonshot) && (has_fixed_sampling(upstream) || upstream.starts_with("kimi-k2-thinking"))
+    }
+
+    /// Whether this upstream model refuses a schema that says which dialect of JSON Schema it is written in.
+    pub(super) fn knows_one_schema(self, upstream: &str) -> bool {
+        matches!(self, Self::Moonshot) && has_fixed_sampling(upstream)
     }
 
     /// Numbers to mend.

@@ -23,6 +23,7 @@ mod dialect;
 mod events;
 mod fault;
 mod images;
+mod messages;
 mod plain;
 mod raw;
 mod request;

@@ -6,12 +6,14 @@ use serde_json::Value;
 use crate::base::error::{Code, Error};
 use crate::domain::usage::Usage;
 use crate::provider::traits::{MadeAs, Output};
+use crate::wire::colons::members;
 use crate::wire::members::{Event, Members};
 use crate::wire::vendor_error::is_truthy;
 
 use super::billing::Billing;
 use super::dialect::Dialect;
 use super::images::Counts;
+use super::stream::text_len;
 use super::usage::Reported;
 use super::{Form, fault, tail, usage};
 
@@ -31,6 +33,9 @@ pub(super) struct Plain {
     wanted: Option<(Wanted, Vec<u8>)>,
     in_choices: bool,
     has_choices: bool,
+    /// Whether it has members of an answer, and of an error that stands bare.
+    answers: bool,
+    complains: bool,
     reported: bool,
     passed: u64,
     /// Of an answer made of pictures.
@@ -74,6 +79,8 @@ impl Plain {
             wanted: None,
             in_choices: false,
             has_choices: false,
+            answers: false,
+            complains: false,
             reported: false,
             passed: 0,
             images: None,
@@ -106,6 +113,8 @@ impl Plain {
             self.in_data = key == "data";
             self.in_choices = key == "choices";
             self.has_choices |= self.in_choices;
+            self.answers |= matches!(&*key, "choices" | "data" | "output" | "text" | "usage");
+            self.complains |= matches!(&*key, "code" | "message" | "detail");
         }
         // Further on, the answer has gone out already, or would have had the pieces been smaller.
         let may_fail = value_at <= HELD;
@@ -244,9 +253,29 @@ impl Plain {
         }
         self.pass(piece, out);
         if self.members.is_closed() {
+            self.check()?;
+            if out.usage().is_none() {
+                self.count_texts();
+            }
             self.complete(out);
         }
         Ok(())
+    }
+
+    /// Of a short chat nobody tells the usage of, what counts is its texts, as in a stream, and not all that stands around.
+    fn count_texts(&mut self) {
+        if let Some(held) = self.held.as_ref().filter(|_| self.has_choices) {
+            let is_text = |key: &[u8]| key.ends_with(b"content") || key.ends_with(b"\"arguments");
+            self.passed = members(&held.concat()).filter(|(key, _)| is_text(key)).map(|(_, text)| text_len(text)).sum();
+        }
+    }
+
+    /// Some vendors' errors stand bare in an answer that comes as a success.
+    fn check(&self) -> Result<(), Error> {
+        match &self.held {
+            Some(held) if self.complains && !self.answers => Err(fault::of_event(self.dialect, &held.concat())),
+            _ => Ok(()),
+        }
     }
 
     /// Takes a piece for all of the answer, as its end has told.

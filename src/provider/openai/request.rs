@@ -16,7 +16,7 @@ use crate::wire::members::{Event, Members};
 use crate::wire::splice::splice;
 
 use super::dialect::Dialect;
-use super::voice;
+use super::{messages, voice};
 
 /// New bytes for a place of the body; an empty place inserts.
 pub(super) type Edit = (Range<usize>, Bytes);
@@ -174,6 +174,10 @@ impl<'a> Edits<'a> {
             self.rename_developers();
             self.clamp(dialect);
             self.drop_foreign(dialect);
+            self.mend_messages(dialect);
+            if !self.call.streams() && dialect.thinks_in_streams_alone(&self.target.upstream) {
+                self.do_not_think();
+            }
         }
     }
 
@@ -265,6 +269,41 @@ impl<'a> Edits<'a> {
             if number.is_some_and(|number| !(clamp.accepts)(number)) {
                 self.edits.push((member.value.clone(), Bytes::from_static(clamp.nearest.as_bytes())));
             }
+        }
+    }
+
+    fn mend_messages(&mut self, dialect: Dialect) {
+        let upstream = &*self.target.upstream;
+        if let Some((from, messages)) = self.value("messages") {
+            if dialect.reads_texts_alone(upstream) {
+                self.edits.extend(messages::flatten(&messages, from));
+            }
+            let thinks = |(_, thinking): (usize, Bytes)| memchr::memmem::find(&thinking, b"\"disabled\"").is_none();
+            if dialect.wants_thoughts_back(upstream) && self.value("thinking").is_none_or(thinks) {
+                self.edits.extend(messages::with_thoughts(&messages, from));
+            }
+        }
+        if dialect.knows_one_schema(upstream)
+            && let Some((from, format)) = self.value("response_format")
+            && let Some(mended) = messages::without_dialect(&format)
+        {
+            self.edits.push((from..from + format.len(), mended));
+        }
+    }
+
+    /// Where the value of a member begins, and the value.
+    fn value(&self, key: &str) -> Option<(usize, Bytes)> {
+        let place = self.layout.member(key)?.value.clone();
+        Some((place.start, Segments::new(self.call.segments().slice(place)).joined()))
+    }
+
+    /// A caller that asked for thoughts is told that there are none.
+    fn do_not_think(&mut self) {
+        const FIELD: &str = "enable_thinking";
+        let Some((from, value)) = self.value(FIELD) else { return self.set(FIELD, "false") };
+        if value != "false" {
+            self.edits.push((from..from + value.len(), Bytes::from_static(b"false")));
+            self.dropped.push(FIELD);
         }
     }
 

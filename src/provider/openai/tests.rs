@@ -182,6 +182,113 @@ fn the_products_chat_example_suits_every_known_model() {
 }
 
 #[test]
+fn an_open_qwen3_is_told_not_to_think_where_no_stream_is_asked_for() {
+    let plain = r#"{"model":"m","enable_thinking":false}"#;
+    let thinking = r#"{"model":"m","enable_thinking":true}"#;
+    for upstream in ["qwen3-8b", "qwen3-235b-a22b"] {
+        let with = |body: &str| body.replace("\"m\"", &format!("\"{upstream}\""));
+        let (text, dropped) = sent(Dialect::DashScope, upstream, &call(WHOLE));
+        assert_eq!(text, format!(r#"{{"enable_thinking":false,"model":"{upstream}"}}"#));
+        assert!(dropped.is_empty());
+        let (text, dropped) = sent(Dialect::DashScope, upstream, &call(thinking));
+        assert_eq!(text, with(plain));
+        assert_eq!(dropped, ["enable_thinking"]);
+        assert_eq!(sent(Dialect::DashScope, upstream, &call(plain)).0, with(plain));
+        assert!(!sent(Dialect::DashScope, upstream, &call(STREAMED)).0.contains("enable_thinking"));
+    }
+    for upstream in ["qwen3-max", "qwen-plus", "qwen3-30b-a3b-instruct-2507", "qwen3-235b-a22b-thinking-2507"] {
+        assert!(!sent(Dialect::DashScope, upstream, &call(WHOLE)).0.contains("enable_thinking"), "{upstream}");
+    }
+    assert!(!sent(Dialect::Compatible, "qwen3-8b", &call(WHOLE)).0.contains("enable_thinking"));
+}
+
+#[test]
+fn a_content_that_is_a_list_of_texts_is_one_text_where_no_lists_are_read() {
+    let list = r#"[{"type":"text","text":"a\"é"},{"text":"b","type":"text"}]"#;
+    let picture = r#"[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]"#;
+    let cached = r#"[{"type":"text","text":"a","cache_control":{"type":"ephemeral"}}]"#;
+    let body = |model: &str, first: &str| {
+        let others = [picture, cached, "[]", "null", "\"s\""].map(|c| format!(r#"{{"role":"user","content":{c}}}"#));
+        format!(r#"{{"model":"{model}","messages":[ {{"role":"user","content": {first}}},{}]}}"#, others.join(","))
+    };
+    for (dialect, model, is_mended) in [
+        (Dialect::DashScope, "qwen-max", true),
+        (Dialect::DashScope, "qwen-vl-max", false),
+        (Dialect::Moonshot, "moonshot-v1-8k", true),
+        (Dialect::Moonshot, "moonshot-v1-8k-vision-preview", false),
+        (Dialect::Ark, "m", false),
+        (Dialect::Compatible, "qwen-max", false),
+    ] {
+        let text = sent(dialect, model, &call(&body("m", list)).bound_output(7)).0;
+        let mended = body(model, if is_mended { r#""a\"é\nb""# } else { list });
+        assert!(text.ends_with(&mended[mended.find("\"messages\"").unwrap()..]), "{model}: {text}");
+    }
+}
+
+#[test]
+fn kimis_tool_calls_go_back_with_a_blank_for_the_thoughts_that_nobody_kept() {
+    let body = |first: &str| {
+        let call = r#""role":"assistant","tool_calls":[{"id":"c"}]"#;
+        format!(
+            r#"{{"max_tokens":9,"messages":[{{{first}{call}}},{{"reasoning_content":"t",{call}}},{{"role":"user"}}],"model":"m"}}"#
+        )
+    };
+    let (plain, blank) = (body(""), body("\"reasoning_content\":\" \","));
+    for (model, after) in [("kimi-k2.6", &blank), ("kimi-k2-thinking", &blank), ("kimi-k2-0905-preview", &plain)] {
+        assert_eq!(sent(Dialect::Moonshot, model, &call(&plain)).0, after.replace("\"m\"", &format!("\"{model}\"")));
+    }
+    let quiet = plain.replacen('{', r#"{"thinking":{"type":"disabled"},"#, 1);
+    assert_eq!(sent(Dialect::Moonshot, "kimi-k2.6", &call(&quiet)).0, quiet.replace("\"m\"", "\"kimi-k2.6\""));
+}
+
+#[test]
+fn kimi_is_not_told_the_dialect_of_a_schema() {
+    let body = r#"{"max_tokens":9,"response_format":{"type":"json_schema","json_schema":{"schema":{"$schema":"s","type":"object","$id":1}}},"model":"m"}"#;
+    let text = sent(Dialect::Moonshot, "kimi-k2.5", &call(body)).0;
+    assert_eq!(text, body.replace(r#""$schema":"s","#, "").replace("\"m\"", "\"kimi-k2.5\""));
+}
+
+#[test]
+fn the_texts_of_an_answer_count_where_nobody_tells_its_usage() {
+    let answer = r#"{"id":"a long one that is no text of the answer","choices":[{"message":{"role":"assistant","content":"hi there"}}]}"#;
+    for cut in [1, 20, answer.len()] {
+        let (first, rest) = answer.as_bytes().split_at(cut);
+        let whole = decode(Dialect::Compatible, WHOLE, Some("application/json"), &[first, rest]);
+        assert_eq!((whole.usage, whole.delivered.output_tokens, whole.complete), (None, 2, true));
+    }
+}
+
+#[test]
+fn sound_goes_to_those_of_qwens_models_that_have_it() {
+    let body = r#"{"model":"m","modalities":["text"],"functions":[]}"#;
+    assert_eq!(sent(Dialect::DashScope, "qwen-max", &call(body)).1, ["modalities"]);
+    assert!(sent(Dialect::DashScope, "qwen-omni-turbo", &call(body)).1.is_empty());
+    assert_eq!(sent(Dialect::Moonshot, "moonshot-v1-8k", &call(body)).1, ["modalities", "functions"]);
+}
+
+#[test]
+fn an_error_that_stands_bare_in_a_success_is_one() {
+    let inspected = r#"{"code":"DataInspectionFailed","message":"x","request_id":"r"}"#;
+    for (error, code) in [
+        (inspected, Code::ContentPolicyViolation),
+        (r#"{"code":"Arrearage","message":"Access denied."}"#, Code::ProviderQuotaExhausted),
+        (r#"{"message":"busy"}"#, Code::ProviderError),
+        (r#"{"detail":"Not found"}"#, Code::ProviderError),
+        (r#"{"object":"error","message":"m","code":40303}"#, Code::ProviderError),
+    ] {
+        let whole = decode(Dialect::DashScope, WHOLE, Some("application/json"), &[error.as_bytes()]);
+        assert_eq!((whole.failed, &*whole.body), (Some(code), ""), "{error}");
+        let seen = streamed(Dialect::DashScope, STREAMED, &format!("data: {error}\n\n"));
+        assert_eq!((seen.failed, &*seen.body), (Some(code), ""), "{error}");
+    }
+    let answer = r#"{"code":"","message":"ok","choices":[{"message":{"content":"hi"}}]}"#;
+    let whole = decode(Dialect::DashScope, WHOLE, Some("application/json"), &[answer.as_bytes()]);
+    assert_eq!((whole.failed, &*whole.body), (None, answer));
+    let chunk = "data: {\"code\":7,\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    assert_eq!(streamed(Dialect::DashScope, STREAMED, chunk).failed, None);
+}
+
+#[test]
 fn embeddings_go_on_with_the_model_alone_replaced() {
     let body = r#"{"model":"alias","input":["a"],"encoding_format":"base64","user":"u"}"#;
     let bytes = Bytes::from_static(body.as_bytes());

@@ -43,9 +43,12 @@ impl<'a> Peek<'a> {
     /// Reads `input`: one text, or items.
     pub(super) fn input(&mut self) -> Result<(), Error> {
         match self.scan.value()? {
-            b'"' => {}
+            b'"' => self.facts.input_items = Some(1),
             b'[' => return self.input_items(),
-            _ => return self.item(Place::Plain).map(drop),
+            _ => {
+                self.facts.input_items = Some(0);
+                return self.item(Place::Plain).map(drop);
+            }
         }
         let (mut chars, mut dense) = (0, 0);
         // Every byte but those that go on with a character begins one.
@@ -60,7 +63,7 @@ impl<'a> Peek<'a> {
 
     fn input_items(&mut self) -> Result<(), Error> {
         self.scan.enter()?;
-        let (mut first, mut index) = (true, 0usize);
+        let (mut first, mut index) = (true, 0u64);
         while self.scan.more(b']', &mut first)? {
             let is_reference = match self.scan.value()? {
                 b'{' => self.part()?.is_reference,
@@ -71,6 +74,7 @@ impl<'a> Peek<'a> {
             }
             index += 1;
         }
+        self.facts.input_items = Some(index);
         Ok(())
     }
 
