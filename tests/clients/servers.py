@@ -3,6 +3,7 @@
 import atexit
 import glob
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,6 +18,18 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def lasting_port():
+    """One that no outgoing connection is given while nobody listens on it."""
+    for port in random.sample(range(20_000, 32_000), 1_000):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise RuntimeError("no port is free")
 
 
 def wait_for(port):

@@ -41,7 +41,7 @@ class Proxy:
         self.target, self.mode, self.pairs = target, "pass", []
         self.moving = threading.Event()
         self.moving.set()
-        self.port = servers.free_port()
+        self.port = servers.lasting_port()
         self.listen()
 
     def listen(self):
