@@ -2,9 +2,8 @@
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-use super::marks::padded;
+use super::marks::{BLOCK, padded};
 
-const BLOCK: usize = 64;
 /// So many blocks are read at a time: most events of a stream lie in these.
 const WINDOW: usize = 8;
 

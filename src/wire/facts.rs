@@ -81,32 +81,29 @@ impl Facts {
 
     /// Refuses a chat without messages.
     pub(crate) fn require_messages(&self) -> Result<(), Error> {
-        match self.messages {
-            Some(1..) => Ok(()),
-            Some(0) => Err(wrong("messages", "an array of at least one message")),
-            None => {
-                let message = "Send the conversation: the field `messages` is missing.";
-                Err(Error::new(Code::MissingParameter, message).param("messages"))
-            }
-        }
+        let missing = "Send the conversation: the field `messages` is missing.";
+        require(self.messages, "messages", "an array of at least one message", missing)
     }
 
     /// Refuses an embedding of nothing.
     pub(crate) fn require_input(&self) -> Result<(), Error> {
-        match self.input_items {
-            Some(1..) => Ok(()),
-            Some(0) => Err(wrong("input", "a text, or an array of at least one item")),
-            None => {
-                let message = "Send the text to embed: the field `input` is missing.";
-                Err(Error::new(Code::MissingParameter, message).param("input"))
-            }
-        }
+        let missing = "Send the text to embed: the field `input` is missing.";
+        require(self.input_items, "input", "a text, or an array of at least one item", missing)
     }
 
     /// Takes in a media part that carries `payload` bytes.
     pub(super) fn add_media(&mut self, payload: u64) {
         self.media_parts += 1;
         self.media_bytes += payload;
+    }
+}
+
+/// Refuses a field that has none of what there must be one of, or is not there.
+fn require(count: Option<u64>, field: &'static str, must: &str, missing: &'static str) -> Result<(), Error> {
+    match count {
+        Some(1..) => Ok(()),
+        Some(0) => Err(wrong(field, must)),
+        None => Err(Error::new(Code::MissingParameter, missing).param(field)),
     }
 }
 

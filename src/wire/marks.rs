@@ -3,7 +3,7 @@
 
 use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 /// So many blocks are read at a time: enough to be worth the step into wide code, few enough to lie on the stack.
 const WINDOW: usize = 16;
 

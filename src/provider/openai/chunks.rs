@@ -11,7 +11,7 @@ use crate::wire::sse::SseEvent;
 use crate::wire::vendor_error::is_truthy;
 
 use super::dialect::Dialect;
-use super::stream::{Events, Meaning, says_something, text_len};
+use super::stream::{Events, Meaning, is_text, says_something, text_len};
 use super::usage::Reported;
 use super::{fault, usage};
 
@@ -90,8 +90,7 @@ fn look(event: &SseEvent) -> (bool, u64) {
             Some(b'e') if key.ends_with(b"\"code") || key.ends_with(b"\"message") => tells |= says_something(value),
             Some(b'l') if key.ends_with(b"\"detail") => tells |= says_something(value),
             Some(b'r') if key.ends_with(b"\"error") => tells |= says_something(value),
-            Some(b't') if key.ends_with(b"content") => content += text_len(value),
-            Some(b's') if key.ends_with(b"\"arguments") => content += text_len(value),
+            Some(b't' | b's') if is_text(key) => content += text_len(value),
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use crate::wire::vendor_error::is_truthy;
 use super::billing::Billing;
 use super::dialect::Dialect;
 use super::images::Counts;
-use super::stream::text_len;
+use super::stream::{is_text, text_len};
 use super::usage::Reported;
 use super::{Form, fault, tail, usage};
 
@@ -265,8 +265,9 @@ impl Plain {
     /// Of a short chat nobody tells the usage of, what counts is its texts, as in a stream, and not all that stands around.
     fn count_texts(&mut self) {
         if let Some(held) = self.held.as_ref().filter(|_| self.has_choices) {
-            let is_text = |key: &[u8]| key.ends_with(b"content") || key.ends_with(b"\"arguments");
-            self.passed = members(&held.concat()).filter(|(key, _)| is_text(key)).map(|(_, text)| text_len(text)).sum();
+            let held = held.concat();
+            let texts = members(&held).filter(|(key, _)| is_text(key)).map(|(_, text)| text_len(text));
+            self.passed = texts.sum();
         }
     }
 

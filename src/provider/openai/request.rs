@@ -263,23 +263,26 @@ impl<'a> Edits<'a> {
     fn clamp(&mut self, dialect: Dialect) {
         let dropped: Vec<_> = dialect.dropped(&self.target.upstream).collect();
         for clamp in dialect.clamps().iter().filter(|clamp| !dropped.contains(&clamp.field)) {
-            let Some(member) = self.layout.member(clamp.field) else { continue };
-            let text = Segments::new(self.call.segments().slice(member.value.clone())).joined();
+            let Some((from, text)) = self.value(clamp.field) else { continue };
             let number = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<f64>().ok());
             if number.is_some_and(|number| !(clamp.accepts)(number)) {
-                self.edits.push((member.value.clone(), Bytes::from_static(clamp.nearest.as_bytes())));
+                self.edits.push((from..from + text.len(), Bytes::from_static(clamp.nearest.as_bytes())));
             }
         }
     }
 
     fn mend_messages(&mut self, dialect: Dialect) {
         let upstream = &*self.target.upstream;
-        if let Some((from, messages)) = self.value("messages") {
-            if dialect.reads_texts_alone(upstream) {
+        let (no_lists, thoughts) = (dialect.reads_texts_alone(upstream), dialect.wants_thoughts_back(upstream));
+        // A long conversation is put together for those alone that need it.
+        if (no_lists || thoughts)
+            && let Some((from, messages)) = self.value("messages")
+        {
+            if no_lists {
                 self.edits.extend(messages::flatten(&messages, from));
             }
             let thinks = |(_, thinking): (usize, Bytes)| memchr::memmem::find(&thinking, b"\"disabled\"").is_none();
-            if dialect.wants_thoughts_back(upstream) && self.value("thinking").is_none_or(thinks) {
+            if thoughts && self.value("thinking").is_none_or(thinks) {
                 self.edits.extend(messages::with_thoughts(&messages, from));
             }
         }

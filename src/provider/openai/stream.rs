@@ -114,6 +114,11 @@ pub(super) fn says_something(value: &[u8]) -> bool {
     !value.starts_with(b"null")
 }
 
+/// Whether this is the key of a text that a chat brings: `content`, `reasoning_content`, a tool's `arguments`.
+pub(super) fn is_text(key: &[u8]) -> bool {
+    key.ends_with(b"content") || key.ends_with(b"\"arguments")
+}
+
 /// The length of the text that begins here, as it is written; 0 where none does.
 pub(super) fn text_len(value: &[u8]) -> u64 {
     let Some(text) = value.strip_prefix(b"\"") else { return 0 };
