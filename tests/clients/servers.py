@@ -14,33 +14,53 @@ import time
 PATIENCE = 30
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def ports():
+    """Some that no outgoing connection is given, in no order."""
+    return random.sample(range(20_000, 32_000), 1_000)
 
 
-def lasting_port():
-    """One that no outgoing connection is given while nobody listens on it."""
-    for port in random.sample(range(20_000, 32_000), 1_000):
-        with socket.socket() as listener:
-            try:
-                listener.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
+def listener(port, patience=0):
+    """A socket that listens, after `patience` seconds at most in which the port is still held."""
+    end = time.monotonic() + patience
+    while True:
+        found = socket.socket()
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind(("127.0.0.1", port))
+            found.listen(64)
+            return found
+        except OSError:
+            found.close()
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def lasting_listener():
+    """A socket that listens on a port which stays ours while nobody listens on it."""
+    for port in ports():
+        try:
+            return listener(port)
+        except OSError:
+            pass
     raise RuntimeError("no port is free")
 
 
-def wait_for(port):
-    end = time.time() + PATIENCE
-    while time.time() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise RuntimeError(f"nothing listens on port {port}")
+def started(launch, home, stop):
+    """The port of the server that `launch` starts; one whose port was taken goes at once, and another is started."""
+    for port in ports()[:10]:
+        process, end = launch(port), time.monotonic() + PATIENCE
+        while process.poll() is None and time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                time.sleep(0.02)
+                continue
+            STARTED.append((process, home, stop))
+            return port
+        process.kill()
+        process.wait()
+    raise RuntimeError("no server came up")
 
 
 STARTED = []
@@ -68,11 +88,11 @@ def postgres():
         shutil.chown(home, "postgres")
         as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--"]
     quiet = {"cwd": home, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    data, port = os.path.join(home, "data"), free_port()
+    data = os.path.join(home, "data")
     subprocess.run([*as_postgres, initdb, "--username=kancy", "--auth=trust", "--no-sync", "-D", data], check=True, **quiet)
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "shared_buffers=32MB", "-k", home, "-D", data]
-    STARTED.append((subprocess.Popen([*as_postgres, os.path.join(folder, "postgres"), *options], **quiet), home, signal.SIGQUIT))
-    wait_for(port)
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-c", "shared_buffers=32MB", "-k", home, "-D", data]
+    command = [*as_postgres, os.path.join(folder, "postgres"), *options]
+    port = started(lambda port: subprocess.Popen([*command, "-p", str(port)], **quiet), home, signal.SIGQUIT)
     query(port, "SELECT 1")
     return port
 
@@ -100,8 +120,7 @@ def redis():
     program = shutil.which("redis-server")
     if not program:
         raise SystemExit("redis-server is not installed: run .ci/servers")
-    home, port = tempfile.mkdtemp(prefix="kancy-redis-"), free_port()
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", home]
-    STARTED.append((subprocess.Popen(command, stdout=subprocess.DEVNULL), home, signal.SIGKILL))
-    wait_for(port)
-    return port
+    home = tempfile.mkdtemp(prefix="kancy-redis-")
+    command = [program, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", home]
+    launch = lambda port: subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL)
+    return started(launch, home, signal.SIGKILL)

@@ -41,15 +41,12 @@ class Proxy:
         self.target, self.mode, self.pairs = target, "pass", []
         self.moving = threading.Event()
         self.moving.set()
-        self.port = servers.lasting_port()
-        self.listen()
+        self.listen(servers.lasting_listener())
+        self.port = self.listener.getsockname()[1]
 
-    def listen(self):
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.listener.listen(64)
-        threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
+    def listen(self, listener):
+        self.listener = listener
+        threading.Thread(target=self.accept, args=(listener,), daemon=True).start()
 
     def set(self, mode):
         before, self.mode = self.mode, mode
@@ -62,7 +59,8 @@ class Proxy:
             self.listener.close()
             self.drop()
         elif before == "refuse":
-            self.listen()
+            # A child that another thread begins holds the old one open until it runs its program.
+            self.listen(servers.listener(self.port, patience=5))
         self.moving.set()
 
     def drop(self):

@@ -1,9 +1,10 @@
 //! Throw-away servers for the tests of stores: started on free ports, stopped and wiped when dropped.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,22 +40,35 @@ fn missing(what: &str) -> Option<Server> {
     None
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Ports that no outgoing connection is given, another row for each process.
+fn ports() -> impl Iterator<Item = u16> {
+    let first = std::process::id().wrapping_mul(7919);
+    (0..10).map(move |step| 20_000 + (first.wrapping_add(step * 1_201) % 12_000) as u16)
 }
 
-fn fresh_dir(name: &str, port: u16) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("kancy-{name}-{}-{port}", std::process::id()));
+fn fresh_dir(name: &str) -> PathBuf {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("kancy-{name}-{}-{number}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     dir
 }
 
-fn wait_for(port: u16) {
-    let end = Instant::now() + PATIENCE;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < end, "nothing listens on port {port}");
-        std::thread::sleep(Duration::from_millis(20));
+/// The server that `launch` starts on a port. One whose port was taken ends at once, and another is started.
+fn started(dir: PathBuf, launch: impl Fn(u16) -> (Command, String)) -> Server {
+    for port in ports() {
+        let (mut command, url) = launch(port);
+        let mut child = command.spawn().unwrap();
+        let end = Instant::now() + PATIENCE;
+        while child.try_wait().unwrap().is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Server { child, dir, url };
+            }
+            assert!(Instant::now() < end, "nothing listens on port {port}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
+    panic!("no server came up: {}", fs::read_to_string(dir.join("log")).unwrap_or_default());
 }
 
 fn found(program: &str) -> Option<PathBuf> {
@@ -65,25 +79,21 @@ fn found(program: &str) -> Option<PathBuf> {
 #[allow(dead_code, reason = "each test file uses its own server")]
 pub fn redis() -> Option<Server> {
     let Some(program) = found("redis-server") else { return missing("redis-server") };
-    let port = free_port();
-    let dir = fresh_dir("redis", port);
-    let child = Command::new(program)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"])
-        .arg(&dir)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let server = Server { child, dir, url: format!("redis://127.0.0.1:{port}") };
-    wait_for(port);
-    Some(server)
+    let dir = fresh_dir("redis");
+    let launch = |port: u16| {
+        let mut command = Command::new(&program);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
+        command.arg(&dir).stdout(Stdio::null());
+        (command, format!("redis://127.0.0.1:{port}"))
+    };
+    Some(started(dir.clone(), launch))
 }
 
 /// A PostgreSQL server with the empty database `postgres`.
 #[allow(dead_code, reason = "each test file uses its own server")]
 pub fn postgres() -> Option<Server> {
     let Some(bin) = postgres_bin() else { return missing("PostgreSQL") };
-    let port = free_port();
-    let dir = fresh_dir("postgres", port);
+    let dir = fresh_dir("postgres");
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
     if is_root {
         assert!(Command::new("chown").arg("postgres").arg(&dir).status().unwrap().success());
@@ -100,18 +110,13 @@ pub fn postgres() -> Option<Server> {
     };
     let made = run("initdb").args(["--username=kancy", "--auth=trust", "--no-sync", "-D"]).arg(&data).status().unwrap();
     assert!(made.success(), "initdb failed");
-    let child = run("postgres")
-        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-k"])
-        .arg(&dir)
-        .arg("-D")
-        .arg(&data)
-        .stderr(fs::File::create(dir.join("log")).unwrap())
-        .spawn()
-        .unwrap();
-    let url = format!("postgres://kancy@127.0.0.1:{port}/postgres?sslmode=disable");
-    let server = Server { child, dir, url };
-    wait_for(port);
-    Some(server)
+    let launch = |port: u16| {
+        let mut command = run("postgres");
+        command.args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200", "-k"]);
+        command.arg(&dir).arg("-D").arg(&data).stderr(fs::File::create(dir.join("log")).unwrap());
+        (command, format!("postgres://kancy@127.0.0.1:{port}/postgres?sslmode=disable"))
+    };
+    Some(started(dir.clone(), launch))
 }
 
 fn postgres_bin() -> Option<PathBuf> {
