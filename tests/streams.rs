@@ -28,6 +28,7 @@ async fn gateway<C: VendorClient + Debug + Sync>(kind: &str, vendor: C) -> (Gate
         url = "memory:"
         [providers.vendor]
         kind = "{kind}"
+        base_url = "https://vendor.test/v1"
         api_key = "upstream"
         [models.chat]
         provider = "vendor"
@@ -71,15 +72,41 @@ async fn record<C: VendorClient + Debug + Sync>(gateway: &Gateway<C>, key: &Secr
 /// outcome and code.
 async fn streamed_by(kind: &str, events: &[&str]) -> (response::Parts, String, String) {
     let sent: String = events.iter().flat_map(|event| [*event, "\n\n"]).collect();
+    streamed_in(kind, &[Some(&sent)]).await
+}
+
+/// The same of these pieces; at `None` the vendor pauses.
+async fn streamed_in(kind: &str, pieces: &[Option<&str>]) -> (response::Parts, String, String) {
+    let pieces = Pieces(pieces.iter().rev().map(|piece| piece.map(|piece| Bytes::from(piece.to_owned()))).collect());
     let vendor = tower::service_fn(move |_| {
         let response = Response::builder().header("content-type", "text/event-stream");
-        let response = response.body(Full::new(Bytes::from(sent.clone()))).unwrap();
+        let response = response.body(pieces.clone()).unwrap();
         async move { Ok::<_, Infallible>(response) }
     });
     let (gateway, _, key) = gateway(kind, vendor).await;
     let (head, body) = gateway.clone().oneshot(chat(&key)).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (head, String::from_utf8(body.into()).unwrap(), record(&gateway, &key).await)
+}
+
+/// A vendor's body in pieces, the last one first.
+#[derive(Clone)]
+struct Pieces(Vec<Option<Bytes>>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.pop() {
+            Some(Some(piece)) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            Some(None) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(None),
+        }
+    }
 }
 
 async fn streamed(events: &[&str]) -> (StatusCode, String, String) {
@@ -120,6 +147,48 @@ async fn a_stream_without_an_event_has_failed_with_its_own_status() {
     let (status, body, record) = streamed(&[]).await;
     assert_eq!((status, record.as_str()), (StatusCode::INTERNAL_SERVER_ERROR, r#""provider_failed" "provider_error""#));
     assert!(body.starts_with(r#"{"error":"#), "{body}");
+}
+
+const COMMENT: &str = ": OPENROUTER PROCESSING\n\n";
+const BUSY: &str = "data: {\"error\":{\"message\":\"Slow down\",\"code\":429}}\n\n";
+
+#[tokio::test]
+async fn comments_before_an_error_do_not_take_its_status_from_it() {
+    let together = format!("{COMMENT}{COMMENT}{BUSY}");
+    for pieces in [
+        &[Some(together.as_str())][..],
+        &[Some(COMMENT), Some(COMMENT), Some(BUSY)],
+        &[None, Some(COMMENT), Some(BUSY)],
+    ] {
+        let (head, body, record) = streamed_in("openai-compatible", pieces).await;
+        assert_eq!(
+            (head.status, record.as_str()),
+            (StatusCode::TOO_MANY_REQUESTS, r#""provider_failed" "provider_rate_limited""#)
+        );
+        assert!(body.starts_with(r#"{"error":"#), "{body}");
+    }
+    let (head, body, record) = streamed_in("openai-compatible", &[Some(COMMENT)]).await;
+    assert_eq!(
+        (head.status, record.as_str()),
+        (StatusCode::INTERNAL_SERVER_ERROR, r#""provider_failed" "provider_error""#),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn comments_go_out_when_the_vendor_pauses_and_in_their_place() {
+    let (head, body, record) = streamed_in("openai-compatible", &[Some(COMMENT), None, Some(BUSY)]).await;
+    assert_eq!((head.status, record.as_str()), (StatusCode::OK, r#""provider_failed" "provider_rate_limited""#));
+    assert!(body.starts_with(&format!("{COMMENT}data: {{\"error\":")), "{body}");
+    let whole = format!("{COMMENT}{CHUNK}\n\n{COMMENT}{FINISH}\n\ndata: [DONE]\n\n");
+    for cut in 0..whole.len() {
+        for pieces in
+            [[Some(&whole[..cut]), Some(&whole[cut..]), None], [Some(&whole[..cut]), None, Some(&whole[cut..])]]
+        {
+            let (_, body, record) = streamed_in("openai-compatible", &pieces).await;
+            assert_eq!((body.as_str(), record.as_str()), (whole.as_str(), r#""completed" null"#), "cut at {cut}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -206,6 +206,7 @@ pub struct Output {
     usage: Option<Usage>,
     delivered: Usage,
     complete: bool,
+    is_prelude: bool,
     made_as: MadeAs,
 }
 
@@ -253,6 +254,23 @@ impl Output {
     /// The answer is whole: its finish was seen.
     pub fn complete(&mut self) {
         self.complete = true;
+    }
+
+    /// Whether the bytes that wait say nothing yet, as comments do: they go out when the vendor pauses, and are left out
+    /// where an error is what comes next.
+    pub fn prelude(&mut self, is_one: bool) {
+        self.is_prelude = is_one;
+    }
+
+    /// Whether what waits is worth waiting for more; not without end.
+    pub(crate) fn is_prelude(&self) -> bool {
+        self.is_prelude && self.first.is_some() && self.frames.len() < 16
+    }
+
+    /// Leaves out what waits.
+    pub(crate) fn forget(&mut self) {
+        self.first = None;
+        self.frames.clear();
     }
 
     /// The next bytes for the caller.

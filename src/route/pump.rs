@@ -97,9 +97,10 @@ impl<B: VendorBody> Pump<B> {
     pub(super) fn stumble(&mut self, error: Error) -> Result<(), Error> {
         self.leave_off();
         // Bytes that are out cannot be taken back: only a decoder that has written nothing may do without the step.
-        let result = if self.begun || self.output.has_frames() {
+        let result = if self.has_said() {
             Err(error)
         } else {
+            self.output.forget();
             self.decoder.stumbled(error, &mut self.output)
         };
         self.inform();
@@ -113,17 +114,18 @@ impl<B: VendorBody> Pump<B> {
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         loop {
             self.look_for_end(cx);
-            if let Some(frame) = self.output.next_frame() {
-                if !self.begun {
-                    self.begun = true;
-                    self.meter.first_byte(self.way.clock.now());
-                }
+            let is_prelude = !self.begun && !self.over && self.output.is_prelude();
+            if !is_prelude && let Some(frame) = self.next_frame() {
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.over {
                 return Poll::Ready(None);
             }
-            let step = ready!(self.poll_step(cx));
+            let step = match self.poll_step(cx) {
+                Poll::Ready(step) => step,
+                Poll::Pending if is_prelude => return Poll::Ready(self.next_frame().map(Ok)),
+                Poll::Pending => return Poll::Pending,
+            };
             self.inform();
             let step = match step {
                 Ok(()) if self.over && self.next.is_none() && !self.output.is_complete() => Err(self.cut_short()),
@@ -148,6 +150,20 @@ impl<B: VendorBody> Pump<B> {
                 };
             }
         }
+    }
+
+    fn next_frame(&mut self) -> Option<Bytes> {
+        let frame = self.output.next_frame()?;
+        if !self.begun {
+            self.begun = true;
+            self.meter.first_byte(self.way.clock.now());
+        }
+        Some(frame)
+    }
+
+    /// Whether the caller was given anything that says something, or will be.
+    fn has_said(&self) -> bool {
+        self.begun || (self.output.has_frames() && !self.output.is_prelude())
     }
 
     /// A stream waits for its vendor, whom the host may not be able to wait for: the caller is told so by an error, or by
@@ -221,7 +237,7 @@ impl<B: VendorBody> Pump<B> {
             Code::ProviderError,
             "The vendor's answer ended before it was finished. Try again, or name another model.",
         );
-        if self.begun || self.output.has_frames() {
+        if self.has_said() {
             self.meter.cut_short(&error);
         }
         error

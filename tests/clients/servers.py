@@ -46,18 +46,25 @@ def lasting_listener():
     raise RuntimeError("no port is free")
 
 
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
 def started(launch, home, stop):
     """The port of the server that `launch` starts; one whose port was taken goes at once, and another is started."""
     for port in ports()[:10]:
+        if listens(port):
+            continue
         process, end = launch(port), time.monotonic() + PATIENCE
         while process.poll() is None and time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-            except OSError:
-                time.sleep(0.02)
-                continue
-            STARTED.append((process, home, stop))
-            return port
+            if listens(port):
+                STARTED.append((process, home, stop))
+                return port
+            time.sleep(0.02)
         process.kill()
         process.wait()
     raise RuntimeError("no server came up")

@@ -40,10 +40,11 @@ fn missing(what: &str) -> Option<Server> {
     None
 }
 
-/// Ports that no outgoing connection is given, another row for each process.
+/// Ports that no outgoing connection is given; others for each server of each process.
 fn ports() -> impl Iterator<Item = u16> {
-    let first = std::process::id().wrapping_mul(7919);
-    (0..10).map(move |step| 20_000 + (first.wrapping_add(step * 1_201) % 12_000) as u16)
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id() % 100_000 * 7_919 + STARTED.fetch_add(1, Ordering::Relaxed) * 10;
+    (first..first + 10).map(|port| 20_000 + (port % 12_000) as u16)
 }
 
 fn fresh_dir(name: &str) -> PathBuf {
@@ -54,14 +55,18 @@ fn fresh_dir(name: &str) -> PathBuf {
     dir
 }
 
+fn listens(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
 /// The server that `launch` starts on a port. One whose port was taken ends at once, and another is started.
 fn started(dir: PathBuf, launch: impl Fn(u16) -> (Command, String)) -> Server {
-    for port in ports() {
+    for port in ports().filter(|port| !listens(*port)) {
         let (mut command, url) = launch(port);
         let mut child = command.spawn().unwrap();
         let end = Instant::now() + PATIENCE;
         while child.try_wait().unwrap().is_none() {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            if listens(port) {
                 return Server { child, dir, url };
             }
             assert!(Instant::now() < end, "nothing listens on port {port}");

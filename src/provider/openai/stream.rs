@@ -33,6 +33,8 @@ pub(super) trait Events: Send + Sync + 'static {
 pub(super) struct Stream<E> {
     events: E,
     reader: SseReader,
+    /// An event with data was seen.
+    begun: bool,
     /// `[DONE]` was seen.
     done: bool,
 }
@@ -46,7 +48,7 @@ pub(super) enum Meaning {
 
 impl<E: Events> Stream<E> {
     pub(super) fn new(events: E) -> Self {
-        Self { events, reader: SseReader::new(), done: false }
+        Self { events, reader: SseReader::new(), begun: false, done: false }
     }
 
     fn is_finished(&self) -> bool {
@@ -55,14 +57,20 @@ impl<E: Events> Stream<E> {
 
     fn read(&mut self, event: &SseEvent, out: &mut Output) -> Meaning {
         if is_done(event) {
-            self.done = true;
+            (self.begun, self.done) = (true, true);
+            out.prelude(false);
             out.complete();
             return Meaning::Passes;
         }
         if !event.is_plain() && event.name() == Some(b"error") {
             return Meaning::Fails(fault::of_event(self.events.dialect(), &event.data().unwrap_or_default()));
         }
-        self.events.read(event, out)
+        let meaning = self.events.read(event, out);
+        if !self.begun && !matches!(meaning, Meaning::Fails(_)) {
+            self.begun = event.data().is_some();
+            out.prelude(!self.begun);
+        }
+        meaning
     }
 }
 
