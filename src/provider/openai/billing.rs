@@ -28,6 +28,8 @@ pub(super) struct Billing {
     estimate: Usage,
     /// Whether what goes out is output tokens.
     counts_output: bool,
+    /// Whether there are two sides to bill.
+    is_chat: bool,
 }
 
 impl Billing {
@@ -42,6 +44,7 @@ impl Billing {
             counts_tokens,
             estimate: if by_token { estimate } else { Usage::NONE },
             counts_output: by_token,
+            is_chat: false,
         };
         match call.endpoint() {
             Endpoint::Speech => {
@@ -56,14 +59,18 @@ impl Billing {
                 let is_exact = matches!(facts.recording, Some(AudioLength::Told(_)));
                 voice(Usage { audio_seconds: seconds, ..Usage::NONE }, tokens, is_exact)
             }
-            endpoint => Self {
-                asked: Usage::NONE,
-                is_exact: false,
-                by_token: true,
-                counts_tokens: true,
-                estimate: Usage::NONE,
-                counts_output: matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Responses),
-            },
+            endpoint => {
+                let is_chat = matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Responses);
+                Self {
+                    asked: Usage::NONE,
+                    is_exact: false,
+                    by_token: true,
+                    counts_tokens: true,
+                    estimate: Usage::NONE,
+                    counts_output: is_chat,
+                    is_chat,
+                }
+            }
         }
     }
 
@@ -74,7 +81,7 @@ impl Billing {
 
     /// The same of one that was read.
     pub(super) fn reported(&self, said: &Reported) -> Option<Usage> {
-        match usage::reported(said) {
+        match if self.is_chat { usage::reported_chat(said) } else { usage::reported(said) } {
             Some(tokens) if self.counts_tokens => Some(self.asked.plus(&tokens)),
             Some(_) => Some(self.asked),
             None => self.seconds(&said.seconds),

@@ -62,8 +62,8 @@ impl Chunks {
         let choices = chunk.choices.as_deref().unwrap_or_default();
         self.finished |=
             choices.iter().any(|choice| choice.finish_reason.as_str().is_some_and(|reason| !reason.is_empty()));
-        let nested = || choices.iter().rev().find_map(|choice| usage::read(&choice.usage));
-        if let Some(used) = usage::read(&chunk.usage).or_else(nested) {
+        let nested = || choices.iter().rev().find_map(|choice| usage::read_chat(&choice.usage));
+        if let Some(used) = usage::read_chat(&chunk.usage).or_else(nested) {
             out.report(used);
         }
         if !self.shows_usage && chunk.usage.object().is_some() && choices.is_empty() {

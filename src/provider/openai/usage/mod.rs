@@ -57,9 +57,23 @@ pub(super) fn parse(bytes: &[u8]) -> Lenient<Reported> {
     quick::read(bytes).map(Lenient::Object).unwrap_or_else(|| serde_json::from_slice(bytes).unwrap_or_default())
 }
 
-/// The first of these places that holds a count above zero.
+impl Reported {
+    fn input(&self) -> Option<u64> {
+        told(&[&self.prompt_tokens, &self.input_tokens])
+    }
+
+    fn output(&self) -> Option<u64> {
+        told(&[&self.completion_tokens, &self.output_tokens])
+    }
+}
+
+/// What these places say, the first that is not zero.
+fn told(places: &[&Count]) -> Option<u64> {
+    places.iter().filter_map(|count| count.number()).reduce(|one, other| if one == 0 { other } else { one })
+}
+
 fn first(places: &[&Count]) -> u64 {
-    places.iter().find_map(|count| count.number().filter(|n| *n > 0)).unwrap_or(0)
+    told(places).unwrap_or(0)
 }
 
 /// What a `usage` value says. `None` where it is no object, where a count is no count (negative, a text), or where all are
@@ -68,7 +82,27 @@ pub(super) fn read(value: &Lenient<Reported>) -> Option<Usage> {
     reported(value.object()?)
 }
 
+/// The same of a conversation, which has two sides: where one is not told, it is what the total leaves.
+pub(super) fn read_chat(value: &Lenient<Reported>) -> Option<Usage> {
+    reported_chat(value.object()?)
+}
+
+pub(super) fn reported_chat(said: &Reported) -> Option<Usage> {
+    let total = said.total_tokens.number();
+    let sides = match (said.input(), said.output()) {
+        (None, None) => return None,
+        (Some(input), Some(output)) => (input, output),
+        (Some(input), None) => (input, total?.saturating_sub(input)),
+        (None, Some(output)) => (total?.saturating_sub(output), output),
+    };
+    counted(said, sides)
+}
+
 pub(super) fn reported(said: &Reported) -> Option<Usage> {
+    counted(said, (said.input().unwrap_or(0), said.output().unwrap_or(0)))
+}
+
+fn counted(said: &Reported, (input, said_output): (u64, u64)) -> Option<Usage> {
     let counts = [&said.prompt_tokens, &said.input_tokens, &said.completion_tokens, &said.output_tokens];
     if counts.into_iter().any(Lenient::is_no_number) {
         return None;
@@ -78,16 +112,14 @@ pub(super) fn reported(said: &Reported) -> Option<Usage> {
     let of_input = of_input.into_iter().find_map(Lenient::object).unwrap_or(&no_input);
     let of_output = [&said.completion_tokens_details, &said.output_tokens_details];
     let of_output = of_output.into_iter().find_map(Lenient::object).unwrap_or(&no_output);
-    let input = first(&[&said.prompt_tokens, &said.input_tokens]);
-    let said_output = first(&[&said.completion_tokens, &said.output_tokens]);
     let total = first(&[&said.total_tokens]);
-    if input == 0 && said_output == 0 && total == 0 {
-        return None;
-    }
     let said_reasoning = first(&[&of_output.reasoning_tokens, &said.reasoning_tokens]);
     // xAI leaves reasoning out of the completion; its total tells.
     let apart = said_reasoning > 0 && total == input.saturating_add(said_output).saturating_add(said_reasoning);
     let output = if apart { said_output.saturating_add(said_reasoning) } else { said_output };
+    if input == 0 && output == 0 {
+        return None;
+    }
     let cached = first(&[&of_input.cached_tokens, &said.cached_tokens, &said.prompt_cache_hit_tokens]);
     let cache_write = first(&[
         &of_input.cache_write_tokens,
@@ -199,12 +231,30 @@ mod tests {
     }
 
     #[test]
+    fn a_side_of_a_chat_that_is_not_told_is_what_the_total_leaves() {
+        let chat = |text: &str| {
+            read_chat(&serde_json::from_str(text).unwrap()).map(|used| (used.input_tokens, used.output_tokens))
+        };
+        assert_eq!(chat(r#"{"prompt_tokens":9,"total_tokens":12}"#), Some((9, 3)));
+        assert_eq!(chat(r#"{"completion_tokens":3,"total_tokens":12}"#), Some((9, 3)));
+        assert_eq!(chat(r#"{"prompt_tokens":9,"completion_tokens":0}"#), Some((9, 0)));
+        assert_eq!(chat(r#"{"prompt_tokens":9,"completion_tokens":3,"total_tokens":99}"#), Some((9, 3)));
+        assert_eq!(chat(r#"{"prompt_tokens":9,"total_tokens":8}"#), Some((9, 0)));
+        for half in [r#"{"prompt_tokens":9}"#, r#"{"completion_tokens":3}"#, r#"{"total_tokens":12}"#] {
+            assert_eq!(chat(half), None, "{half}");
+        }
+        assert_eq!(usage(r#"{"prompt_tokens":9}"#).map(|used| used.input_tokens), Some(9), "an embedding has one side");
+    }
+
+    #[test]
     fn nothing_zeros_and_what_is_no_count_are_no_report() {
         for text in [
             "null",
             "{}",
             "[]",
             r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}"#,
+            r#"{"prompt_tokens":0,"completion_tokens":0,"total_tokens":12}"#,
+            r#"{"total_tokens":12}"#,
             r#"{"prompt_tokens":-1}"#,
             r#"{"prompt_tokens":-1,"completion_tokens":9}"#,
             r#"{"prompt_tokens":21,"completion_tokens":"9"}"#,
