@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod clock;
+pub(crate) mod crc32;
 pub mod error;
 pub(crate) mod hash;
 pub mod host;

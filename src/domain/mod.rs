@@ -8,7 +8,6 @@ pub mod endpoint;
 pub mod gcra;
 pub mod hold;
 pub mod job;
-pub mod job_json;
 pub mod key;
 pub mod limit;
 pub mod limit_book;

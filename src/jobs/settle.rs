@@ -5,8 +5,8 @@ use serde_json::Value;
 use crate::base::error::Error;
 use crate::base::log;
 use crate::domain::delivery::Delivery;
+use crate::domain::job::json::generation;
 use crate::domain::job::{Ending, Job, JobError, JobState};
-use crate::domain::job_json::generation;
 use crate::domain::webhook::EventKind;
 use crate::store::error::StoreResult;
 

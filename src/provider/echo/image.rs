@@ -3,8 +3,8 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use crate::base::crc32::crc32;
 use crate::base::error::Error;
-use crate::domain::key::crc32;
 use crate::domain::usage::Usage;
 use crate::http::call::Call;
 use crate::wire::base64;

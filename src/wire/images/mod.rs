@@ -5,9 +5,12 @@
 //! has. Everything else (`seed`, `quality`, …) is left out where the vendor lacks it; the answer's `warnings` say so.
 
 mod answer;
+mod fields;
+mod picture;
 mod request;
 mod size;
 
 pub(crate) use answer::{Answer, Made, begin_with, write_warnings};
-pub(crate) use request::{Form, ImageRequest, Picture, SOFT, left_out};
+pub(crate) use picture::Picture;
+pub(crate) use request::{Form, ImageRequest, SOFT, left_out};
 pub(crate) use size::{Size, nearest};

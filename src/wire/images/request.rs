@@ -1,21 +1,15 @@
 //! What a caller asks for, read from JSON or from a form.
 
-use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
-use std::fmt;
-
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 use crate::base::error::{Code, Error};
-use crate::wire::base64::Encoder;
-use crate::wire::data_url::DataUrl;
 use crate::wire::dropped::Dropped;
-use crate::wire::facts::{Facts, Multipart, Part};
+use crate::wire::facts::Facts;
 use crate::wire::openai_request::{invalid, missing, unsupported};
-use crate::wire::text::Text;
 
+use super::fields::Fields;
+use super::picture::Picture;
 use super::size::Size;
 
 /// How the caller wants to have pictures: `response_format`.
@@ -23,17 +17,6 @@ use super::size::Size;
 pub(crate) enum Form {
     Url,
     Base64,
-}
-
-/// A picture that the caller sends along.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Picture<'a> {
-    /// By an https URL.
-    Url(Cow<'a, str>),
-    Inline {
-        media_type: String,
-        base64: Cow<'a, str>,
-    },
 }
 
 /// A request for images in the caller's words.
@@ -74,12 +57,6 @@ pub(crate) const SOFT: [&str; 13] = [
     "guidance_scale",
     "user",
 ];
-
-/// The fields that are read, beside those of [`SOFT`].
-const READ: [&str; 9] = ["model", "prompt", "n", "size", "response_format", "image", "images", "mask", "stream"];
-
-/// More reference pictures than any vendor takes.
-const MAX_PICTURES: usize = 16;
 
 impl<'a> ImageRequest<'a> {
     /// Reads the request. `body` is the whole of it where it is JSON; a form's parts are looked up in `pieces` alone.
@@ -187,200 +164,6 @@ impl<'a> ImageRequest<'a> {
 /// The sentence of `warnings` about an option that was left out; none about what does not touch the picture.
 pub(crate) fn left_out(field: &str) -> Option<String> {
     (field != "user").then(|| format!("\"{field}\" was left out: this model does not have it."))
-}
-
-/// The request's fields by name, before anything is known of them.
-enum Fields<'a> {
-    Json(HashMap<String, &'a RawValue>),
-    Form(&'a [Bytes], Vec<Part>),
-}
-
-impl<'a> Fields<'a> {
-    fn of_json(body: &'a [u8]) -> Result<Self, Error> {
-        let fields: HashMap<String, &'a RawValue> = serde_json::from_slice(body).map_err(|e| {
-            Error::new(Code::InvalidJson, format!("The body is no JSON object of an image request: {e}."))
-        })?;
-        Ok(Self::Json(fields))
-    }
-
-    fn of_form(pieces: &'a [Bytes], form: &Multipart) -> Self {
-        Self::Form(pieces, form.parts.clone())
-    }
-
-    /// The fields that are there and that nobody knows, by name.
-    fn unknown(&self) -> Vec<String> {
-        let names: BTreeSet<&str> = match self {
-            Self::Json(fields) => fields.keys().map(String::as_str).filter(|name| self.json(name).is_some()).collect(),
-            Self::Form(_, parts) => parts.iter().map(Part::bare_name).collect(),
-        };
-        let is_known = |name: &str| READ.contains(&name) || SOFT.contains(&name);
-        names.into_iter().filter(|name| !is_known(name)).map(str::to_owned).collect()
-    }
-
-    /// The JSON value of a field that is there and not null.
-    fn json(&self, name: &str) -> Option<&'a str> {
-        match self {
-            Self::Json(fields) => fields.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null"),
-            Self::Form(..) => None,
-        }
-    }
-
-    fn form_text(&self, name: &'static str) -> Result<Option<String>, Error> {
-        let Self::Form(pieces, parts) = self else { return Ok(None) };
-        let mut found = parts.iter().filter(|part| part.bare_name() == name && part.filename.is_none());
-        let Some(part) = found.next() else { return Ok(None) };
-        if found.next().is_some() {
-            return Err(invalid(name, "the form field stands twice: send it once"));
-        }
-        let text = String::from_utf8(content(pieces, part)).map_err(|_| invalid(name, "it is no UTF-8 text"))?;
-        Ok(Some(text).filter(|text| !text.is_empty() || name == "prompt"))
-    }
-
-    fn text(&self, name: &'static str) -> Result<Option<String>, Error> {
-        match self.json(name) {
-            Some(raw) => serde_json::from_str(raw).map(Some).map_err(|_| invalid(name, "give a text")),
-            None => self.form_text(name),
-        }
-    }
-
-    fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
-        let text = match self.json(name) {
-            Some(raw) => Some(raw.to_owned()),
-            None => self.form_text(name)?,
-        };
-        text.map(|text| text.parse()).transpose().map_err(|_| invalid(name, "give true or false"))
-    }
-
-    fn whole(&self, name: &'static str) -> Result<Option<i64>, Error> {
-        let text = match self.json(name) {
-            Some(raw) => Some(raw.to_owned()),
-            None => self.form_text(name)?,
-        };
-        text.map(|text| text.parse()).transpose().map_err(|_| invalid(name, "give a whole number"))
-    }
-
-    /// Whether a field says something that is not what would be done anyhow.
-    fn asks(&self, name: &str) -> bool {
-        match self {
-            Self::Json(_) => self.json(name).is_some_and(|raw| !matches!(raw, "\"auto\"" | "\"\"" | "false")),
-            Self::Form(pieces, parts) => parts.iter().filter(|part| part.bare_name() == name).any(|part| {
-                part.filename.is_some() || !matches!(content(pieces, part).as_slice(), b"auto" | b"" | b"false")
-            }),
-        }
-    }
-
-    fn pictures(&self) -> Result<Vec<Picture<'a>>, Error> {
-        let mut found = Vec::new();
-        for name in ["image", "images"] {
-            match self {
-                Self::Form(pieces, parts) => {
-                    for part in parts.iter().filter(|part| part.bare_name() == name) {
-                        found.push(uploaded(pieces, part)?);
-                    }
-                }
-                Self::Json(_) => {
-                    let Some(raw) = self.json(name) else { continue };
-                    if raw.starts_with('[') {
-                        let list: Vec<&RawValue> = serde_json::from_str(raw).map_err(|e| invalid(name, e))?;
-                        for (at, one) in list.iter().enumerate() {
-                            found.push(linked(one.get(), &format!("{name}[{at}]"))?);
-                        }
-                    } else {
-                        found.push(linked(raw, name)?);
-                    }
-                }
-            }
-        }
-        if found.len() > MAX_PICTURES {
-            return Err(invalid("image", format_args!("give at most {MAX_PICTURES} pictures")));
-        }
-        Ok(found)
-    }
-}
-
-/// A part's bytes.
-fn content(pieces: &[Bytes], part: &Part) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(part.content.len());
-    each(pieces, part, |run| bytes.extend_from_slice(run));
-    bytes
-}
-
-/// A part's bytes where they lie.
-fn each(pieces: &[Bytes], part: &Part, mut take: impl FnMut(&[u8])) {
-    let mut offset = 0;
-    for piece in pieces {
-        let place = |at: usize| at.clamp(offset, offset + piece.len()) - offset;
-        take(&piece[place(part.content.start)..place(part.content.end)]);
-        offset += piece.len();
-    }
-}
-
-/// A file of a form.
-fn uploaded<'a>(pieces: &[Bytes], part: &Part) -> Result<Picture<'a>, Error> {
-    if part.content.is_empty() {
-        return Err(invalid(&part.name, "the file is empty"));
-    }
-    let declared = part.content_type.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let mut base64 = Vec::with_capacity(part.content.len().div_ceil(3) * 4);
-    let mut encoder = Encoder::default();
-    each(pieces, part, |run| encoder.push(run, &mut base64));
-    encoder.finish(&mut base64);
-    let base64 = String::from_utf8(base64).unwrap_or_default();
-    let media_type = DataUrl { media_type: declared, base64: &base64 }.sniffed().to_owned();
-    if !media_type.starts_with("image/") {
-        return Err(invalid(&part.name, "the file is no picture: send PNG, JPEG or WebP"));
-    }
-    Ok(Picture::Inline { media_type, base64: base64.into() })
-}
-
-/// A picture in JSON: a URL, or an object around one.
-fn linked<'a>(raw: &'a str, place: &str) -> Result<Picture<'a>, Error> {
-    if raw.starts_with('{') {
-        let object: HashMap<String, &'a RawValue> = serde_json::from_str(raw).map_err(|e| invalid(place, e))?;
-        if object.contains_key("file_id") {
-            return Err(unsupported(format_args!("{place}.file_id"), "send the picture itself, as a data: URL"));
-        }
-        let url = ["image_url", "url"].iter().find_map(|key| object.get(*key));
-        let url = url.ok_or_else(|| missing(format_args!("{place}.image_url")))?;
-        return linked(url.get(), &format!("{place}.image_url"));
-    }
-    let Text(url) = serde_json::from_str(raw).map_err(|_| invalid(place, "give a URL, or a list of them"))?;
-    if url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
-        return Ok(Picture::Url(url));
-    }
-    let (media_type, prefix) = {
-        let data = DataUrl::parse(&url)
-            .map_err(|_| invalid(place, "give an https URL, or data:image/png;base64, and the picture in base64"))?;
-        (data.sniffed().to_owned(), url.len() - data.base64.len())
-    };
-    if !media_type.starts_with("image/") {
-        return Err(invalid(place, format_args!("{media_type} is no picture")));
-    }
-    let base64 = match url {
-        Cow::Borrowed(url) => Cow::Borrowed(url[prefix..].trim_end()),
-        Cow::Owned(url) => Cow::Owned(url[prefix..].trim_end().to_owned()),
-    };
-    Ok(Picture::Inline { media_type, base64 })
-}
-
-/// As one URL: its own, or a `data:` one.
-impl fmt::Display for Picture<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(url) => f.write_str(url),
-            Self::Inline { media_type, base64 } => {
-                write!(f, "data:{media_type};base64,")?;
-                f.write_str(base64)
-            }
-        }
-    }
-}
-
-/// As a URL, written straight into the request.
-impl Serialize for Picture<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 #[cfg(test)]

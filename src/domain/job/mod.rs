@@ -4,6 +4,11 @@
 //! two: the job is stored before the vendor is called, ends by compare-and-set on its version, and stays due until its
 //! settlement is booked.
 
+mod books;
+mod ending;
+pub mod json;
+mod state;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,59 +16,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 use crate::base::money::Money;
-use crate::base::short_id::Id;
 
 use super::caller::Home;
-use super::hold::LastingHold;
-use super::limit::Amounts;
-use super::modality::Modality;
 use super::price::Price;
-use super::record::{Outcome, UsageRecord};
+use super::record::Outcome;
 use super::usage::Usage;
 use super::video::Order;
 
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the words of the API")]
-pub enum JobState {
-    Queued,
-    InProgress,
-    Completed,
-    Failed,
-    Cancelled,
-    Expired,
-}
-
-impl JobState {
-    /// The word for it in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::InProgress => "in_progress",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-        }
-    }
-
-    /// Whether nothing can follow.
-    pub const fn is_terminal(self) -> bool {
-        !matches!(self, Self::Queued | Self::InProgress)
-    }
-}
-
-impl std::str::FromStr for JobState {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Queued, Self::InProgress, Self::Completed, Self::Failed, Self::Cancelled, Self::Expired]
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or_else(|| "use queued, in_progress, completed, failed, cancelled or expired".to_owned())
-    }
-}
+pub use books::{Held, OpenRecord};
+pub use ending::{Ending, JobError, Settlement};
+pub use state::JobState;
 
 /// Text that opens something to whoever holds it. It is stored with its job, and `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,47 +64,6 @@ pub struct Video {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Why a job did not complete.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "a stable code and its text")]
-pub struct JobError {
-    pub code: Arc<str>,
-    pub kind: Arc<str>,
-    pub message: Arc<str>,
-}
-
-/// How a job ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Ending {
-    /// Done: what there is to fetch, and what it used.
-    Completed(Vec<Video>, Usage),
-    /// The vendor said no.
-    Failed(JobError),
-    /// Given up at the caller's word.
-    Cancelled,
-    /// The vendor dropped it.
-    Expired(JobError),
-    /// The deadline passed, or the create was lost: what became of it at the vendor is not known.
-    Unknown(JobState, JobError),
-}
-
-/// What a terminal job comes to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the fields of a record that are known at the end")]
-pub struct Settlement {
-    pub outcome: Outcome,
-    pub usage: Usage,
-    pub estimated: bool,
-    pub cost: Money,
-}
-
-impl Settlement {
-    /// What limits are settled to.
-    pub fn amounts(&self) -> Amounts {
-        Amounts::of_request(&self.usage, self.cost)
-    }
-}
-
 /// A create that may be asked for twice: the caller's key, and the body that it was first used with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "a key and a hash")]
@@ -150,50 +71,6 @@ pub struct Idempotency {
     pub key: Arc<str>,
     /// SHA-256 of the path and the body, in base62.
     pub body: Arc<str>,
-}
-
-/// What a job knows of its request's record beside what it knows of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the fields of the record")]
-pub struct OpenRecord {
-    pub id: Id,
-    pub request_id: Id,
-    pub time: Timestamp,
-    pub endpoint: Arc<str>,
-    pub upstream_model: Option<Arc<str>>,
-    pub upstream_request_id: Option<Arc<str>>,
-    pub status: Option<u16>,
-    pub first_byte_ms: Option<u64>,
-}
-
-impl From<UsageRecord> for OpenRecord {
-    fn from(record: UsageRecord) -> Self {
-        Self {
-            id: record.id,
-            request_id: record.request_id,
-            time: record.time,
-            endpoint: record.endpoint,
-            upstream_model: record.upstream_model,
-            upstream_request_id: record.upstream_request_id,
-            status: record.status,
-            first_byte_ms: record.first_byte_ms,
-        }
-    }
-}
-
-/// What a job knows of its hold beside what it knows of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the fields of the hold")]
-pub struct Held {
-    pub id: Arc<str>,
-    pub amounts: Amounts,
-    pub at: Timestamp,
-}
-
-impl From<LastingHold> for Held {
-    fn from(hold: LastingHold) -> Self {
-        Self { id: hold.id, amounts: hold.amounts, at: hold.at }
-    }
 }
 
 /// A video job. Holds no prompt, no picture and no credential.
@@ -395,42 +272,6 @@ impl Job {
         self.settled = true;
         self.due_at = None;
         self.hold = None;
-    }
-
-    /// What it holds of the limits; `None` where it holds nothing.
-    pub fn lasting_hold(&self) -> Option<LastingHold> {
-        let Held { id, amounts, at } = self.hold.clone()?;
-        let (home, key_id, model) = (self.home.clone(), Arc::clone(&self.key_id), Some(Arc::clone(&self.model)));
-        Some(LastingHold { id, home, key_id, modality: Some(Modality::Video), model, amounts, at })
-    }
-
-    /// The completed record of a terminal job.
-    pub fn closed_record(&self) -> Option<UsageRecord> {
-        let (record, end) = (self.record.as_deref()?.clone(), self.settlement()?);
-        let took = self.completed_at.unwrap_or(self.created_at).since(record.time).as_millis();
-        Some(UsageRecord {
-            id: record.id,
-            request_id: record.request_id,
-            time: record.time,
-            home: Arc::new(self.home.clone()),
-            key_id: Arc::clone(&self.key_id),
-            endpoint: record.endpoint,
-            modality: Some(Modality::Video),
-            model: Some(Arc::clone(&self.model)),
-            provider: Some(Arc::clone(&self.provider)),
-            upstream_model: record.upstream_model,
-            upstream_request_id: record.upstream_request_id,
-            status: record.status,
-            code: self.error.as_ref().map(|error| Arc::clone(&error.code)),
-            outcome: Some(end.outcome),
-            streamed: false,
-            latency_ms: Some(u64::try_from(took).unwrap_or(u64::MAX)),
-            first_byte_ms: record.first_byte_ms,
-            usage: end.usage,
-            estimated: end.estimated,
-            cost: end.cost,
-            held: None,
-        })
     }
 
     /// Whether the vendor's files are past their time.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::job::{Job, JobState};
+use super::{Job, JobState};
 
 /// The object of `/v1/videos/generations`. `base` is the gateway's public address, where it has one; it stands before the content URL.
 pub fn generation(job: &Job, base: Option<&str>) -> Value {
@@ -89,8 +89,8 @@ pub fn openai_video(job: &Job) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::job::tests::job;
-    use super::super::job::{Ending, Video};
+    use super::super::tests::job;
+    use super::super::{Ending, Video};
     use super::*;
     use crate::base::clock::Timestamp;
 
