@@ -18,7 +18,7 @@ use crate::http::vendor::{VendorClient, transport_failure};
 use crate::provider::traits::Target;
 use crate::wire::pieces::Pieces;
 
-use super::future::MAX_FAULT_BYTES;
+use super::trip::MAX_FAULT_BYTES;
 
 /// So many are out at a time.
 const AT_ONCE: usize = 5;

@@ -1,92 +1,28 @@
-//! One trip to a vendor: journal, call, and the first piece of the answer.
+//! The future of the route: a trip to a vendor, up to the first piece of the answer.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, response};
-use http_body::Body;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::base::error::{Code, Error, Origin};
-use crate::base::log;
-use crate::base::store_future::StoreFuture;
-use crate::domain::endpoint::Endpoint;
-use crate::http::body::{CallBody, ResponseBody};
-use crate::http::fetch::Fetch;
-use crate::http::headers::{ACCEL_BUFFERING, DROPPED, upstream_request_id};
+use crate::base::error::{Code, Error};
+use crate::http::body::ResponseBody;
+use crate::http::headers::{ACCEL_BUFFERING, DROPPED};
 use crate::http::meter::Meter;
 use crate::http::reply::ReplyTo;
-use crate::jobs::{Creation, VideoJobs};
-use crate::provider::traits::Target;
+use crate::http::vendor::{VendorClient, transport_failure};
 
 use super::body::RouteBody;
-use super::fan::Fan;
-use super::pump::Pump;
-use crate::http::vendor::transport_failure;
-use crate::http::vendor::{VendorBody, VendorClient};
-use crate::wire::dropped::Dropped;
+use super::making::Making;
+use super::trip::{Step, Trip, finish_call, finish_fan, going_down, poll_collect};
 
-/// The longest error answer of a vendor that is read.
-pub(super) const MAX_FAULT_BYTES: usize = 64 * 1024;
-
-/// What a trip needs from start to end.
-pub(super) struct Trip<C: VendorClient> {
-    pub(super) reply: ReplyTo,
-    pub(super) target: Arc<Target>,
-    pub(super) pump: Box<Pump<C::Body>>,
-    /// The request of the step that is to begin; `None` where the answer is made in this process.
-    pub(super) request: Option<Request<CallBody>>,
-    pub(super) client: C,
-    /// The head of the caller's answer, as the last step that began has it.
-    pub(super) headers: HeaderMap,
-    pub(super) dropped: Dropped,
-}
-
-/// A video job in the making.
-pub(super) struct Making {
-    pub(super) reply: ReplyTo,
-    pub(super) meter: Meter,
-    pub(super) endpoint: Endpoint,
-    pub(super) jobs: VideoJobs,
-    pub(super) creation: Creation,
-}
-
-impl Making {
-    fn poll_answer<RB: VendorBody>(&mut self, cx: &mut Context<'_>) -> Poll<Answer<RB>> {
-        let job = match ready!(self.creation.as_mut().poll(cx)) {
-            Ok(job) => job,
-            Err(error) => {
-                self.meter.fail(&error);
-                if error.origin() == Origin::Provider {
-                    log::vendor_failed(self.reply.request_id(), &error);
-                }
-                return Poll::Ready(self.reply.error(&error));
-            }
-        };
-        let mut response = self.jobs.accepted(self.endpoint, &job);
-        self.reply.stamp(&mut response);
-        Poll::Ready(response)
-    }
-}
-
-impl<C: VendorClient> Trip<C> {
-    fn meter(&self) -> &Meter {
-        self.pump.meter()
-    }
-
-    /// The request has failed: its books and its operator are told.
-    fn fail(&self, error: &Error) {
-        self.meter().fail(error);
-        if error.origin() == Origin::Provider {
-            log::vendor_failed(self.reply.request_id(), error);
-        }
-    }
-}
+/// What a caller gets.
+pub(super) type Answer<RB> = Response<ResponseBody<RouteBody<RB>>>;
 
 /// The future of [`ProviderRouteService`](super::ProviderRouteService).
 pub struct RouteFuture<C: VendorClient> {
@@ -94,28 +30,6 @@ pub struct RouteFuture<C: VendorClient> {
     trip: Option<Box<Trip<C>>>,
     step: Step<C>,
 }
-
-enum Step<C: VendorClient> {
-    Refused(ReplyTo, Error),
-    /// A video job is made; it goes on without this future.
-    Making(Box<Making>),
-    /// The hold goes to disk before the vendor is called.
-    Journal(StoreFuture<bool>),
-    Ready,
-    /// Several requests are out side by side.
-    Fan(Box<Fan<C>>),
-    /// The fetch tells an address that an answer named from the vendor's own.
-    Calling(Pin<Box<C::Trip>>, Option<Fetch>),
-    Fault {
-        parts: Box<response::Parts>,
-        body: C::Body,
-        read: BytesMut,
-    },
-    Priming,
-    Done,
-}
-
-type Answer<RB> = Response<ResponseBody<RouteBody<RB>>>;
 
 impl<C: VendorClient> RouteFuture<C> {
     pub(super) fn refused(reply: ReplyTo, meter: Meter, error: Error) -> Self {
@@ -227,78 +141,8 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
-/// Where the host cannot wait any longer for a vendor.
-pub(super) fn going_down() -> Error {
-    Error::new(Code::InternalError, "The gateway was shut down before the answer was whole. Send the request again.")
-}
-
 fn taken() -> Error {
     Error::new(Code::InternalError, "The answer was taken already.")
-}
-
-impl<C: VendorClient> Trip<C> {
-    /// The first step: one request, or several side by side.
-    fn start(&mut self) -> Step<C> {
-        let beside = self.pump.beside();
-        if beside.is_empty() {
-            return Step::Ready;
-        }
-        let requests = self.request.take().into_iter().chain(beside);
-        let (client, target, meter) = (self.client.clone(), Arc::clone(&self.target), self.meter().clone());
-        Step::Fan(Box::new(Fan::new(client, target, meter, requests)))
-    }
-
-    /// Begins an answer that no body of the vendor's stands behind.
-    fn begin_bare(&mut self) -> Result<Step<C>, Error> {
-        self.headers = self.pump.begin(&Response::new(()).into_parts().0, None)?;
-        Ok(Step::Priming)
-    }
-
-    /// Sends a request of the exchange through the client, which is ready.
-    fn send(&mut self, mut request: Request<CallBody>) -> Step<C> {
-        self.target.timeouts.note_in(&mut request);
-        let fetch = request.extensions().get::<Fetch>().cloned();
-        Step::Calling(Box::pin(self.client.send(request)), fetch)
-    }
-
-    /// What an answer's head asks for next. Only a fetch may be sent elsewhere, and only where it may go.
-    fn answered(&mut self, response: Response<C::Body>, fetch: Option<Fetch>) -> Result<Step<C>, Error> {
-        let (parts, body) = response.into_parts();
-        if parts.status.is_success() {
-            if fetch.is_none() {
-                self.note_id(&parts);
-            }
-            return match self.pump.begin(&parts, Some(body)) {
-                Ok(headers) => {
-                    self.headers = headers;
-                    Ok(Step::Priming)
-                }
-                Err(error) => self.stumble(error),
-            };
-        }
-        let Some(fetch) = fetch else {
-            self.note_id(&parts);
-            return Ok(Step::Fault { parts: Box::new(parts), body, read: BytesMut::new() });
-        };
-        match fetch.redirected(&parts) {
-            Ok(request) => {
-                self.request = Some(request);
-                Ok(Step::Ready)
-            }
-            Err(error) => self.stumble(error),
-        }
-    }
-
-    /// Goes on without a step that failed, where the decoder can.
-    fn stumble(&mut self, error: Error) -> Result<Step<C>, Error> {
-        self.pump.stumble(error).map(|()| Step::Priming)
-    }
-
-    fn note_id(&self, parts: &response::Parts) {
-        if let Some(id) = upstream_request_id(&parts.headers) {
-            self.meter().upstream_request_id(id.into());
-        }
-    }
 }
 
 // Nothing in it is pinned in place: the client's future has a box of its own, so that a drain can take it over.
@@ -346,49 +190,6 @@ impl<C: VendorClient> Drop for RouteFuture<C> {
             _ => {}
         }
     }
-}
-
-/// The rest of a step whose caller left before the head: read for the meter's sake alone. Further steps are not sent.
-async fn finish_call<C: VendorClient>(call: Pin<Box<C::Trip>>, mut trip: Box<Trip<C>>) {
-    let step = match call.await {
-        Ok(response) => trip.answered(response, None),
-        Err(error) => Err(transport_failure(&*error)),
-    };
-    match step {
-        Ok(Step::Priming) => trip.pump.drain().await,
-        Ok(Step::Fault { parts, mut body, mut read }) => {
-            std::future::poll_fn(|cx| poll_collect(&mut body, &mut read, cx)).await;
-            trip.fail(&trip.target.codec.fault(parts.status, &parts.headers, &read));
-        }
-        Ok(_) => {}
-        Err(error) => trip.fail(&error),
-    }
-}
-
-/// The same of requests side by side: those that are out come in, no more are sent.
-async fn finish_fan<C: VendorClient>(mut fan: Box<Fan<C>>, mut trip: Box<Trip<C>>) {
-    fan.stop();
-    while let Some((at, answer)) = std::future::poll_fn(|cx| fan.poll_next(cx)).await {
-        trip.pump.part(at, answer);
-    }
-    match trip.begin_bare() {
-        Ok(_) => trip.pump.drain().await,
-        Err(error) => trip.fail(&error),
-    }
-}
-
-/// Reads an error answer up to its bound. One that breaks off counts as far as it came.
-fn poll_collect<B: Body<Data = Bytes> + Unpin>(body: &mut B, read: &mut BytesMut, cx: &mut Context<'_>) -> Poll<()> {
-    while let Some(Ok(frame)) = ready!(Pin::new(&mut *body).poll_frame(cx)) {
-        if let Some(data) = frame.data_ref() {
-            let room = MAX_FAULT_BYTES - read.len();
-            read.extend_from_slice(&data[..data.len().min(room)]);
-            if read.len() == MAX_FAULT_BYTES {
-                break;
-            }
-        }
-    }
-    Poll::Ready(())
 }
 
 impl<C: VendorClient> fmt::Debug for RouteFuture<C> {

@@ -19,9 +19,11 @@ mod body;
 mod drain;
 mod fan;
 mod future;
+mod making;
 mod models;
 mod pump;
 mod service;
+mod trip;
 
 #[cfg(test)]
 mod tests;

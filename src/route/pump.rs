@@ -18,8 +18,8 @@ use crate::http::vendor::{VendorBody, transport_failure};
 use crate::provider::traits::{Decoder, MadeAs, Output};
 
 use super::drain::Drain;
-use super::future::going_down;
 use super::service::Way;
+use super::trip::going_down;
 
 /// What is left of a vendor's answer, over all steps of an exchange.
 pub(super) struct Pump<B> {

@@ -21,8 +21,10 @@ use crate::provider::traits::{Exchange, Target};
 
 use super::body::RouteBody;
 use super::drain::Drain;
-use super::future::{Making, RouteFuture, Trip};
+use super::future::RouteFuture;
+use super::making::Making;
 use super::pump::Pump;
+use super::trip::Trip;
 use crate::http::vendor::VendorClient;
 
 /// Sends each call to the vendor of the model that it names, through the HTTP client `C`.

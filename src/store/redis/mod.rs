@@ -26,13 +26,15 @@
 //! 9,007,199 dollars is kept at that.
 //! The connection goes to one server (or a proxy before a cluster) and is not encrypted.
 
+mod counters;
 mod script;
+mod seeding;
 mod settle;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,34 +42,25 @@ use dashmap::DashMap;
 use redis::Client;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use tokio::runtime::Handle as Runtime;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use crate::base::clock::Timestamp;
-use crate::base::id::new_id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::hold::LastingHold;
-use crate::domain::limit::{Amounts, Limit, Measure, Per, Scope};
-use crate::domain::window;
+use crate::domain::limit::{Amounts, Limit, Measure};
 use crate::store::error::{StoreError, StoreErrorKind, StoreResult};
-use crate::store::grant::Grant;
-use crate::store::ledger::{PostedQuery, RecordFilter, UsageStore};
+use crate::store::ledger::UsageStore;
 use crate::store::limit_name::limit_name;
 use crate::store::queue::Queue;
-use crate::store::quota::{
-    Decision, Headroom, LimitState, QuotaStore, Refusal, RefusalWait, Reservation, Room, UNKEPT,
-};
-use crate::store::tables::{AlertStore, Page};
+use crate::store::quota::{Decision, LimitState, QuotaStore, Reservation};
+use crate::store::tables::AlertStore;
 use crate::store::unclaimed::Unclaimed;
 
-use self::script::{Ask, GrantFacts, LimitFacts, Op, Reply, Shown, micros, number};
-use self::settle::{RedisTicket, Settlement};
+use self::script::{Ask, GrantFacts, Op, Reply, number};
+use self::settle::Settlement;
 
 /// The longest that an answer or a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often a ledger is asked again because requests were settled meanwhile, or Redis lost a counter again.
-const TRIES: usize = 3;
-/// Limits that are remembered as known at most.
-const KNOWN: usize = 100_000;
 
 /// A [`QuotaStore`] in Redis. Cheap to clone; its task ends with the last clone, once it has settled what was handed to it.
 #[derive(Clone)]
@@ -223,207 +216,12 @@ impl Inner {
         self.alerts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn reserve(self: &Arc<Self>, request: Reservation) -> StoreResult<Decision> {
-        if self.overshoots.load(Ordering::Acquire) > 0 {
-            self.queue.flush().await;
-        }
-        let was_busy = self.queue.is_busy();
-        let decision = self.admit(&request).await?;
-        if was_busy && matches!(decision, Decision::Refused(_)) {
-            // What was given back before this request came counts for it.
-            self.queue.flush().await;
-            return self.admit(&request).await;
-        }
-        Ok(decision)
-    }
-
-    async fn admit(self: &Arc<Self>, request: &Reservation) -> StoreResult<Decision> {
-        let workspace: Arc<str> = request.caller.home().workspace.as_str().into();
-        let facts = GrantFacts::of(request);
-        let limits = request.limits.iter().map(|limit| LimitFacts::of(limit)).collect();
-        let id = new_id::<String>("g_");
-        let lease = if request.lasting { UNKEPT } else { self.lease };
-        let ask = Ask { id: Some(&id), grant: Some(&facts), limits, ..Ask::new(lease) };
-        let answer = match self.call_seeded(Op::Admit, &workspace, &ask, &request.limits).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                // It may have been admitted all the same.
-                self.queue.push_surely(Settlement::void(workspace, id));
-                return Err(error);
-            }
-        };
-        settle::raise(self, &answer);
-        let headroom = headroom(&request.limits, &answer);
-        if answer.word == "admitted" {
-            let hold = request.lasting.then(|| request.lasting_hold(id.as_str().into(), micros(answer.now)));
-            if hold.is_none() {
-                self.open.insert(id.clone(), Open { workspace: Arc::clone(&workspace), facts: facts.at(answer.now) });
-            }
-            let ticket = RedisTicket { inner: Arc::clone(self), id, workspace, held: request.hold };
-            let grant = match hold {
-                Some(hold) => Grant::lasting(hold, ticket),
-                None => Grant::new(request.hold, ticket),
-            };
-            return Ok(Decision::Admitted { grant, headroom });
-        }
-        let limit = usize::try_from(answer.which).ok().and_then(|n| request.limits.get(n.checked_sub(1)?));
-        let limit = limit.ok_or_else(|| StoreError::unavailable("Redis: the script's answer names no limit"))?;
-        let wait = match answer.word.as_str() {
-            "after" => RefusalWait::After(Duration::from_micros(answer.wait)),
-            "soon" => RefusalWait::Soon,
-            "never" => RefusalWait::Never,
-            _ => RefusalWait::TooLarge,
-        };
-        Ok(Decision::Refused(Refusal { limit: Arc::clone(limit), wait, headroom }))
-    }
-
-    async fn state(&self, limit: Arc<Limit>, now: Timestamp) -> StoreResult<LimitState> {
-        self.queue.flush().await;
-        let Some(workspace) = self.workspace_of(&limit).await? else {
-            let resets_at = limit.key.per.map(|per| match per {
-                Per::Day | Per::Month | Per::Total => window::end(per, now),
-                _ => Some(now),
-            });
-            let remaining = limit.amount;
-            return Ok(LimitState { limit, used: 0, reserved: 0, remaining, resets_at: resets_at.flatten() });
-        };
-        let ask = Ask { limits: vec![LimitFacts::of(&limit)], ..Ask::new(self.lease) };
-        let answer = self.call_seeded(Op::State, &workspace, &ask, std::slice::from_ref(&limit)).await?;
-        let Some(Shown { used, reserved, remaining, resets_at }) = answer.shown.first().copied() else {
-            return Err(StoreError::unavailable("Redis: the script's answer holds no state"));
-        };
-        Ok(LimitState { limit, used, reserved, remaining, resets_at: resets_at.map(micros) })
-    }
-
-    /// A key does not say its workspace; the ledger knows it, once the key has been used.
-    async fn workspace_of(&self, limit: &Limit) -> StoreResult<Option<Arc<str>>> {
-        match &limit.key.scope {
-            Scope::Workspace(w) | Scope::Team(w, _) | Scope::Project(w, _) | Scope::Environment(w, ..) => {
-                Ok(Some(w.as_str().into()))
-            }
-            Scope::Key(id) => {
-                let filter = RecordFilter { key: Some(id.to_string()), ..RecordFilter::default() };
-                let page = self.ledger.records(filter, Page { after: None, limit: 1 }).await?;
-                Ok(page.items.first().map(|record| record.home.workspace.as_str().into()))
-            }
-        }
-    }
-
-    /// Calls the script, once all counters are there and known here.
-    async fn call_seeded(&self, op: Op, workspace: &str, ask: &Ask<'_>, limits: &[Arc<Limit>]) -> StoreResult<Reply> {
-        let corrections = self.ledger.corrections();
-        if self.corrected.swap(corrections, Ordering::AcqRel) != corrections {
-            self.known.clear();
-        }
-        if !limits.iter().all(|limit| self.knows(limit)) {
-            // What has ended is in the ledger that is asked now: held on, it would be posted once more.
-            self.queue.flush().await;
-            let _turn = self.turn().await?;
-            for limit in limits.iter().filter(|limit| !self.knows(limit)) {
-                self.seed(workspace, limit).await?;
-                if self.known.len() >= KNOWN {
-                    self.known.clear();
-                }
-                self.known.insert(limit_name(limit), Arc::clone(limit));
-            }
-        }
-        for _ in 0..TRIES {
-            let answer = self.call(op, workspace, ask).await?;
-            if answer.word != "unseeded" {
-                return Ok(answer);
-            }
-            let _turn = self.turn().await?;
-            let answer = self.call(op, workspace, ask).await?;
-            if answer.word != "unseeded" {
-                return Ok(answer);
-            }
-            for limit in limits {
-                self.seed(workspace, limit).await?;
-            }
-        }
-        Err(StoreError::unavailable("Redis loses its counters again and again"))
-    }
-
-    fn knows(&self, limit: &Arc<Limit>) -> bool {
-        self.known.get(&limit_name(limit)).is_some_and(|known| Arc::ptr_eq(&known, limit))
-    }
-
-    /// Waits for its turn to seed: of those who come together, one asks the ledger.
-    async fn turn(&self) -> StoreResult<SemaphorePermit<'_>> {
-        self.seeding.acquire().await.map_err(|_| StoreError::unavailable("the quota store is closed"))
-    }
-
-    /// Lets a limit's counter know what passed before it or while it was away.
-    async fn seed(&self, workspace: &str, limit: &Arc<Limit>) -> StoreResult<()> {
-        let own = self.own(workspace);
-        let limits = || vec![LimitFacts::of(limit)];
-        let ask = Ask { limits: limits(), own, ..Ask::new(self.lease) };
-        let met = self.call(Op::Meet, workspace, &ask).await;
-        self.bury(workspace, &ask.own);
-        let met = met?;
-        settle::raise(self, &met);
-        let (mut from, mut mark) = (met.from, met.mark);
-        let is_rate = matches!(limit.key.per, Some(Per::Second | Per::Minute | Per::Hour));
-        for tries in 1..=TRIES {
-            let Some(since) = from else { return Ok(()) };
-            let query = PostedQuery { key: limit.key.clone(), from: micros(since), each: is_rate };
-            let posted = self.ledger.posted(query).await.map_err(|error| match error.kind() {
-                StoreErrorKind::Unavailable => error,
-                _ => StoreError::unavailable(format!("the ledger cannot tell what a limit has used: {error}")),
-            })?;
-            let posted = script::posted(&limit.key, &posted);
-            let force = tries == TRIES;
-            let ask = Ask { limits: limits(), posted, mark, from: since, force, ..Ask::new(self.lease) };
-            let answer = self.call(Op::Seed, workspace, &ask).await?;
-            if answer.word != "again" {
-                return Ok(());
-            }
-            (from, mark) = (answer.from, answer.mark);
-        }
-        Ok(())
-    }
-
-    /// This instance's open grants in a workspace.
-    fn own(&self, workspace: &str) -> Vec<(String, GrantFacts)> {
-        let of = self.open.iter().filter(|open| &*open.workspace == workspace);
-        of.map(|open| (open.key().clone(), open.facts.clone())).collect()
-    }
-
-    /// Voids those of `own` that were settled while they may have been put back.
-    fn bury(&self, workspace: &str, own: &[(String, GrantFacts)]) {
-        for (id, _) in own.iter().filter(|(id, _)| !self.open.contains_key(id)) {
-            self.queue.push_surely(Settlement::void(workspace.into(), id.clone()));
-        }
-    }
-
     async fn call(&self, op: Op, workspace: &str, ask: &Ask<'_>) -> StoreResult<Reply> {
         script::call(&mut self.connection.clone(), op, workspace, ask).await
     }
 }
 
-fn headroom(limits: &[Arc<Limit>], answer: &Reply) -> Headroom {
-    let told = limits.iter().zip(&answer.shown).filter(|(limit, _)| Headroom::tells(limit));
-    told.map(|(limit, shown)| Room {
-        limit: Arc::clone(limit),
-        remaining: shown.remaining,
-        resets_in: shown.resets_at.map(|at| Duration::from_micros(at.saturating_sub(answer.now))),
-    })
-    .collect()
-}
-
 /// Amounts by the words of their measures.
 fn by_measure(amounts: &Amounts) -> HashMap<&'static str, String> {
-    const ALL: [Measure; 10] = [
-        Measure::Requests,
-        Measure::Tokens,
-        Measure::InputTokens,
-        Measure::OutputTokens,
-        Measure::Spend,
-        Measure::Images,
-        Measure::VideoSeconds,
-        Measure::AudioSeconds,
-        Measure::Characters,
-        Measure::Concurrency,
-    ];
-    ALL.into_iter().map(|measure| (measure.as_str(), number(amounts.of(measure)))).collect()
+    Measure::ALL.into_iter().map(|measure| (measure.as_str(), number(amounts.of(measure)))).collect()
 }

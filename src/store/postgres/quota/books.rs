@@ -18,8 +18,9 @@ use crate::store::ledger::PostedQuery;
 use crate::store::limit_name::limit_name;
 use crate::store::quota::{Headroom, Refusal, RefusalWait, Reservation, UNKEPT};
 
+use super::batch::Answer;
 use super::rows::{Changes, Found, FoundGrant};
-use super::{Answer, End, Job};
+use super::{End, Job};
 
 /// A counter's place: workspace and limit name.
 type Place = (String, String);
