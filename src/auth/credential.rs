@@ -36,6 +36,11 @@ impl<'a> Presented<'a> {
         found
     }
 
+    /// Whether there is no credential at all.
+    pub(super) fn is_none(&self) -> bool {
+        self.authorization.is_none() && !self.has_echo
+    }
+
     /// The one bearer token of the request. Anything ambiguous is refused: another party may have understood it otherwise.
     pub(super) fn bearer(&self, headers: &HeaderMap) -> Result<&'a str, Error> {
         let Some(value) = self.authorization else {

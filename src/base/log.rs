@@ -20,6 +20,30 @@ pub(crate) fn vendor_failed(request_id: &RequestId, error: &Error) {
     let _ = (request_id, error);
 }
 
+/// A failure of our own, of which the caller is not told all.
+pub(crate) fn failed(request_id: &RequestId, error: &Error) {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        target: "kancy",
+        request_id = request_id.as_str(),
+        code = error.code().as_str(),
+        cause = error.operator_cause(),
+        "{}",
+        error.message()
+    );
+    #[cfg(not(feature = "tracing"))]
+    let _ = (request_id, error);
+}
+
+/// A request went past the metering layer because nobody knows who makes it. Told once.
+pub(crate) fn not_metered() {
+    #[cfg(feature = "tracing")]
+    tracing::error!(
+        target: "kancy",
+        "a request without a Caller is on no record: AuthLayer must stand outside of MeteringLayer"
+    );
+}
+
 /// A store failed, and what became of it.
 pub(crate) fn store_failed(what: &str, error: &dyn std::fmt::Display) {
     #[cfg(feature = "tracing")]

@@ -33,6 +33,8 @@ pub struct GatewayBuilder<C> {
     registry: Registry,
     client: C,
     keys: AuthLayer,
+    /// Whether `keys` came as a layer, with a clock of its own.
+    is_layer: bool,
     clock: Arc<dyn Clock>,
     sink: Arc<dyn UsageSink>,
     reports: Arc<dyn UsageStore>,
@@ -54,6 +56,7 @@ impl<C> GatewayBuilder<C> {
             registry,
             client,
             keys: AuthLayer::new(MemoryKeys::new()),
+            is_layer: false,
             clock: Arc::new(SystemClock::new()),
             sink: ledger.clone(),
             reports: ledger,
@@ -71,13 +74,13 @@ impl<C> GatewayBuilder<C> {
 
     /// Lets the holders of these keys in.
     pub fn keys(mut self, keys: impl KeyStore) -> Self {
-        self.keys = AuthLayer::new(keys);
+        (self.keys, self.is_layer) = (AuthLayer::new(keys), false);
         self
     }
 
     /// Lets callers in as this layer does: keys with a cache time or a clock of their own.
     pub fn auth(mut self, layer: AuthLayer) -> Self {
-        self.keys = layer;
+        (self.keys, self.is_layer) = (layer, true);
         self
     }
 
@@ -143,7 +146,7 @@ impl<C> GatewayBuilder<C> {
         self
     }
 
-    /// Goes by this clock.
+    /// Goes by this clock; an [`auth`](Self::auth) layer and [`videos`](Self::videos) bring their own.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -170,6 +173,7 @@ impl<C> GatewayBuilder<C> {
         let replay = ReplayLayer::new(self.jobs.clone());
         let models = metering.layer(inspect.layer(replay.layer(quota.layer(route))));
         let api = Api::new(models, self.registry, self.reports, self.jobs.clone());
-        Gateway::new(self.keys.layer(api), self.admin, self.jobs)
+        let keys = if self.is_layer { self.keys } else { self.keys.clock(self.clock) };
+        Gateway::new(keys.layer(api), self.admin, self.jobs)
     }
 }

@@ -43,10 +43,51 @@ pub(crate) struct Booked {
 }
 
 impl Booked {
+    /// This call together with those that the same request made before. What was used then stays used, whatever is
+    /// refused now.
+    pub(super) fn after(self, earlier: &Earlier) -> Self {
+        Self {
+            outcome: if self.outcome == Outcome::Refused { Outcome::Failed } else { self.outcome },
+            usage: self.usage.plus(&earlier.usage),
+            estimated: self.estimated || earlier.estimated,
+            cost: self.cost.plus(earlier.cost),
+        }
+    }
+
     /// What limits are settled to; `None` where the request is to count nowhere.
     pub(crate) fn amounts(&self) -> Option<Amounts> {
         (self.outcome != Outcome::Refused).then(|| Amounts::of_request(&self.usage, self.cost))
     }
+}
+
+/// What the calls came to that a request has made before the one at hand, and what was added after it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Earlier {
+    pub(super) usage: Usage,
+    pub(super) cost: Money,
+    estimated: bool,
+}
+
+impl Earlier {
+    pub(super) fn add(&mut self, call: &Booked) {
+        self.take(&call.usage, call.cost);
+        self.estimated |= call.estimated;
+    }
+
+    pub(super) fn take(&mut self, usage: &Usage, cost: Money) {
+        self.usage = self.usage.plus(usage);
+        self.cost = self.cost.plus(cost);
+    }
+}
+
+/// What handlers of the host's own have added.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Added {
+    /// Priced like a vendor's.
+    usage: Usage,
+    /// Units that came with a cost of their own.
+    paid: Usage,
+    cost: Money,
 }
 
 /// All that was learnt of a request so far.
@@ -58,6 +99,8 @@ pub(crate) struct Learnt {
     /// What the request asks for by its own size: what it is taken to have used when the vendor does not say.
     pub(crate) asked: Usage,
     pub(crate) held: Option<Amounts>,
+    /// What calls before this one came to.
+    pub(crate) earlier: Option<Box<Amounts>>,
     pub(crate) routed: Option<Routed>,
     pub(crate) upstream_request_id: Option<Arc<str>>,
     pub(crate) streamed: bool,
@@ -68,7 +111,7 @@ pub(crate) struct Learnt {
     /// What has been delivered so far, as we count it: the ground of an estimate.
     pub(crate) delivered: Usage,
     /// What handlers of the host's own have added. In a box: few requests have any.
-    pub(crate) added: Option<Box<Usage>>,
+    pub(crate) added: Option<Box<Added>>,
     pub(crate) failure: Option<(Code, Origin)>,
     /// The failure is that the answer ended before its finish.
     pub(crate) cut_short: bool,
@@ -78,6 +121,24 @@ pub(crate) struct Learnt {
 }
 
 impl Learnt {
+    /// For another call in the name of the same request.
+    pub(super) fn renewed(&self, earlier: &Earlier) -> Self {
+        let earlier = Amounts { requests: 0, ..Amounts::of_request(&earlier.usage, earlier.cost) };
+        Self {
+            abandoned: self.abandoned,
+            first_byte: self.first_byte,
+            left: self.left,
+            earlier: Some(Box::new(earlier)),
+            ..Self::default()
+        }
+    }
+
+    /// What these units cost by the terms of the model.
+    pub(super) fn price(&self, usage: &Usage) -> Money {
+        let price = self.terms.as_ref().map(|terms| &terms.price);
+        price.and_then(|price| price.cost(usage, &self.options)).unwrap_or_default()
+    }
+
     pub(super) fn identify(&mut self, call: &Call) {
         self.terms = call.terms().cloned();
         self.options = call.price_options();
@@ -95,8 +156,14 @@ impl Learnt {
     pub(super) fn add(&mut self, usage: &Usage) {
         if *usage != Usage::NONE {
             let added = self.added.get_or_insert_default();
-            **added = added.plus(usage);
+            added.usage = added.usage.plus(usage);
         }
+    }
+
+    pub(super) fn add_at(&mut self, usage: &Usage, cost: Money) {
+        let added = self.added.get_or_insert_default();
+        added.paid = added.paid.plus(usage);
+        added.cost = added.cost.plus(cost);
     }
 
     /// Usage as the vendor reports it; the last report is the truth. One that cannot be is none.
@@ -130,12 +197,12 @@ impl Learnt {
         let whole = self.abandoned == Abandoned::Held && outcome == Outcome::ClientClosed;
         let held = self.held.filter(|_| estimated);
         let usage = held.map_or(used, |held| bounded(used, &held, whole));
-        let usage = self.added.as_ref().map_or(usage, |added| usage.plus(added));
-        let priced = vendor.is_some() || self.added.is_some();
-        let price = self.terms.as_ref().map(|t| &t.price).filter(|_| priced);
-        let cost = price.and_then(|p| p.cost(&usage, &self.options)).unwrap_or_default();
+        let added = self.added.as_deref().copied().unwrap_or_default();
+        let usage = usage.plus(&added.usage);
+        let is_priced = vendor.is_some() || added.usage != Usage::NONE;
+        let cost = if is_priced { self.price(&usage) } else { Money::ZERO };
         let cost = held.map_or(cost, |h| Money::from_nanos(bound(cost.as_nanos(), h.spend.as_nanos(), whole)));
-        Booked { outcome, usage, estimated, cost }
+        Booked { outcome, usage: usage.plus(&added.paid), estimated, cost: cost.plus(added.cost) }
     }
 
     fn outcome(&self, ended: Ended, complete: bool, closing: bool) -> Outcome {
@@ -150,6 +217,8 @@ impl Learnt {
             (None, Ended::Dropped) => Outcome::ClientClosed,
             _ if complete => Outcome::Completed,
             (None, Ended::Failed) => Outcome::Failed,
+            // A layer of the host's own has answered in the vendor's place.
+            (None, Ended::Whole) if self.routed.is_some() && self.delivered == Usage::NONE => Outcome::Failed,
             (None, Ended::Whole) if self.routed.is_some() => Outcome::Truncated,
             (None, Ended::Whole) => Outcome::Completed,
         }
@@ -179,9 +248,9 @@ impl Learnt {
     }
 }
 
-/// Whether `code` says no to the caller, rather than owning up to a fault. An unreachable quota store refuses.
+/// Whether `code` says no to the caller, rather than owning up to a fault. A store that cannot be reached refuses.
 fn refuses(code: Code) -> bool {
-    !code.status().is_server_error() || code == Code::QuotaUnavailable
+    !code.status().is_server_error() || matches!(code, Code::QuotaUnavailable | Code::LedgerUnavailable)
 }
 
 /// What `call` asks for, estimated from its size. Never nothing.

@@ -6,10 +6,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use http::Method;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
+use crate::base::error::{Code, Error};
+use crate::base::money::Money;
 use crate::base::short_id::Id;
 use crate::base::store_future::StoreFuture;
 use crate::domain::hold::LastingHold;
@@ -22,7 +25,13 @@ use super::closing::Closing;
 use super::finish::Ended;
 
 pub use super::books::Abandoned;
+use super::books::Earlier;
 pub(crate) use super::books::{Booked, Learnt, Routed};
+
+/// Whether a request of this method counts: for limits and on record. What only reads or deletes takes nothing.
+pub(crate) fn counts(method: &Method) -> bool {
+    !method.is_safe() && method != Method::DELETE
+}
 
 /// The meter of one request. Cheap to clone; every clone is the same meter.
 #[derive(Clone)]
@@ -46,6 +55,10 @@ struct Shared<J: ?Sized> {
 struct State {
     learnt: Learnt,
     booked: Option<Booked>,
+    /// Of calls before this one. In a box: few requests make several.
+    earlier: Option<Box<Earlier>>,
+    /// The record is made: what is added now counts nowhere.
+    closed: bool,
     /// In a box: few requests have one.
     lasting: Option<Box<LastingHold>>,
     keeper: Keeper,
@@ -79,26 +92,36 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// The host's word that it is going down, from which on what is cut is cut by us; `None` where nobody would say it.
     fn closing(&self) -> Option<&Closing>;
+
+    /// Lets another stand behind the meter from here on; `false` where somebody does already.
+    fn succeed(&self, _: Arc<dyn Journal>) -> bool {
+        false
+    }
 }
 
-/// For a stack without the metering layer.
-struct Nobody;
+/// Of a meter that no metering layer has made: where there is one, it stands further in and takes the meter over.
+#[derive(Default)]
+struct Successor(OnceLock<Arc<dyn Journal>>);
 
-impl Journal for Nobody {
-    fn open(&self, _: &Meter) -> StoreFuture<bool> {
-        StoreFuture::ready(true)
+impl Journal for Successor {
+    fn open(&self, meter: &Meter) -> StoreFuture<bool> {
+        self.0.get().map_or_else(|| StoreFuture::ready(true), |journal| journal.open(meter))
     }
 
-    fn running(&self, _: &Meter) -> Option<UsageRecord> {
-        None
+    fn running(&self, meter: &Meter) -> Option<UsageRecord> {
+        self.0.get()?.running(meter)
     }
 
     fn record_id(&self) -> Option<Id> {
-        None
+        self.0.get()?.record_id()
     }
 
     fn closing(&self) -> Option<&Closing> {
-        None
+        self.0.get()?.closing()
+    }
+
+    fn succeed(&self, journal: Arc<dyn Journal>) -> bool {
+        self.0.set(journal).is_ok()
     }
 }
 
@@ -125,7 +148,7 @@ impl<J: Journal> Journaled<J> {
 impl Meter {
     /// A meter that nobody journals.
     pub(crate) fn new(abandoned: Abandoned) -> Self {
-        Journaled::new(abandoned, Nobody).meter()
+        Journaled::new(abandoned, Successor::default()).meter()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,12 +158,85 @@ impl Meter {
     }
 
     /// Adds units that a handler of the host's own has used. They are priced like a vendor's where the model is known.
-    pub fn add(&self, usage: Usage) {
-        self.state().learnt.add(&usage);
+    ///
+    /// `false` when it is too late, and they count nowhere: once the last byte of the answer has gone out, the request is
+    /// on record. Add before that, not in a task that outlives it.
+    pub fn add(&self, usage: Usage) -> bool {
+        self.add_priced(usage, None)
     }
 
-    pub(crate) fn identify(&self, call: &Call) {
-        self.state().learnt.identify(call);
+    /// The same at a cost of your own: what a spend limit is told that a route without a model of the registry has cost.
+    pub fn add_at(&self, usage: Usage, cost: Money) -> bool {
+        self.add_priced(usage, Some(cost))
+    }
+
+    fn add_priced(&self, usage: Usage, cost: Option<Money>) -> bool {
+        let is_kept = self.is_kept();
+        let state = &mut *self.state();
+        match (&state.booked, cost) {
+            _ if state.closed => return false,
+            (None, None) => state.learnt.add(&usage),
+            (None, Some(cost)) => state.learnt.add_at(&usage, cost),
+            // What limits are told has been told; the record is still open.
+            (Some(_), cost) if is_kept => {
+                let cost = cost.unwrap_or_else(|| state.learnt.price(&usage));
+                state.earlier.get_or_insert_default().take(&usage, cost);
+            }
+            (Some(_), _) => return false,
+        }
+        true
+    }
+
+    /// A model call begins in the request's name: `call`, where that is known. One that has ended before counts to what the
+    /// request came to so far; an error where one is still on its way, as a meter follows one at a time.
+    pub(crate) fn begin(&self, call: Option<&Call>) -> Result<(), Error> {
+        if !self.0.called.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.renew()?;
+        call.map_or(Ok(()), |call| self.identify(call))
+    }
+
+    fn renew(&self) -> Result<(), Error> {
+        if !self.0.called.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let (complete, closing) = (self.is_complete(), self.is_closing());
+        let state = &mut *self.state();
+        let has_ended = complete || state.booked.is_some() || state.learnt.failure.is_some();
+        if state.closed || !has_ended {
+            return Err(taken());
+        }
+        let learnt = &state.learnt;
+        let booked = state.booked.take().unwrap_or_else(|| learnt.book(Ended::Whole, complete, closing));
+        let earlier = state.earlier.get_or_insert_default();
+        earlier.add(&booked);
+        state.learnt = state.learnt.renewed(earlier);
+        self.0.called.store(false, Ordering::Release);
+        self.0.complete.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// What is asked for; an error where another call is still on its way.
+    pub(crate) fn identify(&self, call: &Call) -> Result<(), Error> {
+        self.renew()?;
+        let learnt = &mut self.state().learnt;
+        // Of a call that was refused, if the request makes another one.
+        learnt.failure = None;
+        learnt.identify(call);
+        Ok(())
+    }
+
+    /// Whether a metering layer keeps a record of the request.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.record_id().is_some()
+    }
+
+    /// Has `journal` stand behind a meter that nobody keeps yet.
+    pub(crate) fn keep_in(&self, abandoned: Abandoned, journal: Arc<dyn Journal>) {
+        if self.0.journal.succeed(journal) {
+            self.state().learnt.abandoned = abandoned;
+        }
     }
 
     pub(crate) fn hold(&self, held: Amounts) {
@@ -297,19 +393,33 @@ impl Meter {
         self.closing().is_some_and(Closing::is_closed)
     }
 
-    /// Makes the books, or repeats them.
+    /// Makes the books of the call at hand, or repeats them.
     pub(crate) fn book(&self, ended: Ended) -> Booked {
-        self.close(ended, |booked, _| *booked)
+        self.with_booked(ended, |booked, _| *booked)
     }
 
-    /// The same, and gives out what was learnt, for the last time. `look` must not ask the meter for anything.
+    /// The books of the request, and what was learnt, for the last time. `look` must not ask the meter for anything.
     pub(crate) fn close<T>(&self, ended: Ended, look: impl FnOnce(&Booked, &mut Learnt) -> T) -> T {
-        let closing = self.is_closing();
-        let complete = self.is_complete();
-        let state = &mut *self.state();
-        let booked = state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing));
-        look(booked, &mut state.learnt)
+        self.with_booked(ended, |booked, state| {
+            state.closed = true;
+            match &state.earlier {
+                None => look(booked, &mut state.learnt),
+                Some(earlier) => look(&booked.after(earlier), &mut state.learnt),
+            }
+        })
     }
+
+    fn with_booked<T>(&self, ended: Ended, look: impl FnOnce(&Booked, &mut State) -> T) -> T {
+        let (closing, complete) = (self.is_closing(), self.is_complete());
+        let state = &mut *self.state();
+        let booked = *state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing));
+        look(&booked, state)
+    }
+}
+
+fn taken() -> Error {
+    Error::new(Code::InternalError, "This server has made two model calls at once for one request. Its operator has to look into it.")
+        .cause("a `Meter` follows one call at a time: await one before the next, or take the `Meter` out of the extensions of each")
 }
 
 #[cfg(test)]

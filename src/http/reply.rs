@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
 
 use crate::base::clock::Timestamp;
-use crate::base::error::Error;
+use crate::base::error::{Error, Origin};
 use crate::base::id::RequestId;
+use crate::base::log;
 use crate::domain::caller::{Asks, Caller};
 
 use super::body::ResponseBody;
@@ -74,6 +75,12 @@ impl ReplyTo {
 
     /// A response that tells the caller of `error`.
     pub(crate) fn error<B>(&self, error: &Error) -> Response<ResponseBody<B>> {
+        if error.origin() == Origin::Gateway
+            && error.operator_cause().is_some()
+            && error.code().status().is_server_error()
+        {
+            log::failed(&self.request_id, error);
+        }
         let mut response = if self.grpc { self.grpc_error(error) } else { self.json_error(error) };
         retry_headers(error, response.headers_mut());
         set_request_id(response.headers_mut(), &self.request_id);

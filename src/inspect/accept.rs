@@ -121,8 +121,10 @@ impl Rules {
             _ => None,
         };
         let call = Call::new(endpoint, facts, segments.clone(), terms);
-        if let Some(meter) = head.extensions.get::<Meter>() {
-            meter.identify(&call);
+        if let Some(error) = head.extensions.get::<Meter>().and_then(|meter| meter.identify(&call).err()) {
+            // The call that it follows has nothing to do with this one.
+            head.extensions.remove::<Meter>();
+            return Err(error);
         }
         if self.catalog.is_some() {
             admit(&call, head.extensions.get::<Caller>())?;

@@ -106,8 +106,17 @@ pub(super) enum Missing {
 }
 
 fn broken(cause: &(dyn StdError + Send + Sync + 'static)) -> Missing {
+    if is_limit(cause) {
+        let message = "The body is larger than this server takes: shorten it, or give media by URL.";
+        return Missing::Refused(Error::new(Code::RequestTooLarge, message));
+    }
     let error = Error::new(Code::InvalidJson, "The body ended early: send it again, whole.").cause(cause.to_string());
     if is_hang_up(cause) { Missing::Left(error) } else { Missing::Refused(error) }
+}
+
+/// Whether a limit of the host's own has cut the body, as `http_body_util::Limited` and all that is made of it say it.
+fn is_limit(error: &(dyn StdError + 'static)) -> bool {
+    error.to_string() == "length limit exceeded" || error.source().is_some_and(is_limit)
 }
 
 /// Whether an error says that the other side is not there any more.
@@ -150,6 +159,13 @@ mod tests {
     async fn a_million_empty_frames_leave_nothing_behind() {
         let segments = collected((0..1_000_000).map(|_| Bytes::new()), 10).await.unwrap();
         assert!(segments.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_the_hosts_own_is_told_as_what_it_is() {
+        let body = http_body_util::Limited::new(http_body_util::Full::new(Bytes::from_static(b"0123456789")), 5);
+        let refused = Collect::new(body, Bound::of_body(100), None).await.map(drop).unwrap_err();
+        assert!(matches!(refused, Missing::Refused(error) if error.code() == Code::RequestTooLarge));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What the guard does: the record of a request, made from the caller, the meter and the clock.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -57,6 +58,12 @@ impl Entry {
         self.record(learnt, learnt.routed.clone(), learnt.upstream_request_id.clone())
     }
 
+    /// What is posted should this process die now.
+    fn held(learnt: &Learnt) -> Amounts {
+        let held = learnt.held.unwrap_or(Amounts::ONE_REQUEST);
+        learnt.earlier.as_ref().map_or(held, |earlier| held.plus(earlier))
+    }
+
     fn record(&self, learnt: &Learnt, routed: Option<Routed>, upstream_request_id: Option<Arc<str>>) -> UsageRecord {
         let (provider, upstream_model) = routed.map(|to| (to.provider, to.upstream)).unzip();
         UsageRecord {
@@ -80,7 +87,7 @@ impl Entry {
             usage: Usage::NONE,
             estimated: false,
             cost: Money::ZERO,
-            held: Some(learnt.held.unwrap_or(Amounts::ONE_REQUEST)),
+            held: Some(Self::held(learnt)),
         }
     }
 
@@ -111,8 +118,14 @@ impl Entry {
                 log::store_failed("a usage record is not durable", &error);
             }
         };
+        let record = self.ended(meter, head, ended);
+        // A panic here may come in the middle of another one, where it would end the process.
+        let Ok(committing) = catch_unwind(AssertUnwindSafe(|| self.settings.sink.record(record))) else {
+            log::store_failed("a usage record is lost", &"the sink panicked");
+            return None;
+        };
         // The answer goes out whether the commit succeeds or not: the sink has the record, and tries again on its own.
-        match self.settings.sink.record(self.ended(meter, head, ended)).now() {
+        match committing.now() {
             Ok(committed) => {
                 told(committed);
                 None
@@ -153,9 +166,24 @@ impl Journal for Entry {
     }
 }
 
+/// Where the entry lies: with the meter that was made for it, or behind one that a layer further out has made.
+enum Place {
+    Own(Journaled<Entry>),
+    Behind(Arc<Entry>),
+}
+
+impl Place {
+    fn entry(&self) -> &Entry {
+        match self {
+            Self::Own(journaled) => journaled.journal(),
+            Self::Behind(entry) => entry,
+        }
+    }
+}
+
 /// The finish of a metered request.
 pub(super) struct Record {
-    entry: Journaled<Entry>,
+    place: Place,
     meter: Meter,
     /// Whether the request id was made here, so that the answer must tell it.
     tells_id: bool,
@@ -166,9 +194,20 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(entry: Entry, tells_id: bool) -> Self {
-        let entry = Journaled::new(entry.settings.abandoned, entry);
-        let meter = entry.meter();
-        Self { entry, meter, tells_id, has_data: false, head: None }
+        let own = Journaled::new(entry.settings.abandoned, entry);
+        let meter = own.meter();
+        Self { place: Place::Own(own), meter, tells_id, has_data: false, head: None }
+    }
+
+    /// Takes over the meter of a layer further out.
+    pub(super) fn behind(meter: Meter, entry: Entry, tells_id: bool) -> Self {
+        let entry = Arc::new(entry);
+        meter.keep_in(entry.settings.abandoned, entry.clone());
+        Self { place: Place::Behind(entry), meter, tells_id, has_data: false, head: None }
+    }
+
+    fn entry(&self) -> &Entry {
+        self.place.entry()
     }
 
     pub(super) fn meter(&self) -> &Meter {
@@ -178,7 +217,7 @@ impl Record {
     pub(super) fn on_head<B>(&mut self, response: &mut Response<B>) {
         self.head = Some(response.status().as_u16());
         if self.tells_id {
-            set_request_id(response.headers_mut(), &self.entry.journal().request_id);
+            set_request_id(response.headers_mut(), &self.place.entry().request_id);
         }
     }
 }
@@ -191,24 +230,24 @@ impl Finish for Record {
     fn on_data(&mut self, _: &Bytes) {
         if !self.has_data {
             self.has_data = true;
-            self.meter.first_byte(self.entry.journal().settings.clock.now());
+            self.meter.first_byte(self.entry().settings.clock.now());
         }
     }
 
     fn finish(self, ended: Ended) -> Option<StoreFuture<()>> {
-        let Self { entry, meter, head, .. } = self;
+        let Self { place, meter, head, .. } = self;
         if !meter.is_handed_on() {
-            return entry.journal().commit(&meter, head, ended);
+            return place.entry().commit(&meter, head, ended);
         }
         let drained = meter.clone();
         // Given back when there is no drain to wait for.
-        let commit = meter.defer(move |ended| entry.journal().commit(&drained, head, ended)).err()?;
+        let commit = meter.defer(move |ended| place.entry().commit(&drained, head, ended)).err()?;
         commit(ended)
     }
 }
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record").field("id", &self.entry.journal().id).finish_non_exhaustive()
+        f.debug_struct("Record").field("id", &self.entry().id).finish_non_exhaustive()
     }
 }

@@ -1,14 +1,17 @@
 //! The layer and its settings.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Method, Request};
 use tower_layer::Layer;
 
 use crate::base::clock::{Clock, SystemClock};
+use crate::base::log;
+use crate::domain::caller::Caller;
 use crate::domain::endpoint::Endpoint;
 use crate::http::closing::Closing;
-use crate::http::meter::Abandoned;
+use crate::http::meter::{Abandoned, counts};
 use crate::store::ledger::UsageSink;
 
 use super::service::MeteringService;
@@ -26,6 +29,8 @@ pub(super) struct Settings {
     pub(super) abandoned: Abandoned,
     pub(super) closing: Closing,
     model_routes_only: bool,
+    /// A request without a caller has been told of: once is enough.
+    has_told: Arc<AtomicBool>,
 }
 
 impl MeteringLayer {
@@ -38,6 +43,7 @@ impl MeteringLayer {
                 abandoned: Abandoned::default(),
                 closing: Closing::default(),
                 model_routes_only: false,
+                has_told: Arc::default(),
             }),
         }
     }
@@ -56,8 +62,8 @@ impl MeteringLayer {
         self
     }
 
-    /// Meters a POST to one of the paths of [`Endpoint`] and nothing else. By default every request that is not safe
-    /// (GET, HEAD, OPTIONS, TRACE) is metered, as a handler of your own may stand at any path.
+    /// Meters a POST to one of the paths of [`Endpoint`] and nothing else. By default every request is metered but GET, HEAD,
+    /// OPTIONS, TRACE and DELETE, which no limit counts either, as a handler of your own may stand at any path.
     #[must_use]
     pub fn model_routes_only(mut self) -> Self {
         Arc::make_mut(&mut self.settings).model_routes_only = true;
@@ -73,11 +79,16 @@ impl MeteringLayer {
 }
 
 impl Settings {
-    pub(super) fn meters<B>(&self, request: &Request<B>) -> bool {
-        match self.model_routes_only {
+    /// The caller of a request that is to be metered.
+    pub(super) fn metered<B>(&self, request: &Request<B>, caller: Option<Caller>) -> Option<Caller> {
+        let is_metered = match self.model_routes_only {
             true => request.method() == Method::POST && Endpoint::of(request.uri().path()).is_some(),
-            false => !request.method().is_safe(),
+            false => counts(request.method()),
+        };
+        if is_metered && caller.is_none() && !self.has_told.swap(true, Ordering::Relaxed) {
+            log::not_metered();
         }
+        caller.filter(|_| is_metered)
     }
 }
 

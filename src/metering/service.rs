@@ -9,6 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::domain::caller::Caller;
+use crate::http::call::Call;
 use crate::http::finish::Once;
 use crate::http::headers::request_id;
 use crate::http::meter::Meter;
@@ -30,17 +31,31 @@ impl<S> MeteringService<S> {
         Self { inner, settings }
     }
 
-    /// The guard of a request that is to be metered; its meter goes into the extensions.
+    /// The guard of a request that is to be metered; its meter goes into the extensions. Where nothing is metered, one that
+    /// nobody keeps goes there, for handlers that ask for it.
     fn arm<B>(&self, request: &mut Request<B>) -> Option<Record> {
-        let extensions = request.extensions();
-        // A meter that is there already belongs to a metering layer further out.
-        if extensions.get::<Meter>().is_some() || !self.settings.meters(request) {
+        let there = request.extensions().get::<Meter>().cloned();
+        if there.as_ref().is_some_and(Meter::is_kept) {
+            // It belongs to a metering layer further out.
             return None;
         }
-        let caller = extensions.get::<Caller>()?.clone();
-        let (request_id, minted) = request_id(request);
+        let caller = request.extensions().get::<Caller>().cloned();
+        let Some(caller) = self.settings.metered(request, caller) else {
+            if there.is_none() {
+                request.extensions_mut().insert(Meter::new(self.settings.abandoned));
+            }
+            return None;
+        };
+        let (request_id, tells_id) = request_id(request);
         let entry = Entry::new(Arc::clone(&self.settings), caller, request_id, request.uri().path());
-        let record = Record::new(entry, minted);
+        let record = match there {
+            Some(meter) => Record::behind(meter, entry, tells_id),
+            None => Record::new(entry, tells_id),
+        };
+        if let Some(call) = request.extensions().get::<Call>() {
+            // No other call has begun: the meter is new, or its layer stands outside of the one that reads calls.
+            let _ = record.meter().identify(call);
+        }
         request.extensions_mut().insert(record.meter().clone());
         Some(record)
     }

@@ -1,5 +1,6 @@
 //! Where a vendor's routes begin.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -19,7 +20,7 @@ const ROUTES: usize = 4;
 /// assert_eq!(base.join("/files?id=7").unwrap(), "https://vendor.test/v1/files?id=7");
 /// # Ok::<(), http::uri::InvalidUri>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct BaseUrl {
     uri: Uri,
     /// The URLs of routes that were asked for: putting one together costs more than all else about a request's head.
@@ -72,6 +73,15 @@ impl FromStr for BaseUrl {
     }
 }
 
+/// Without a user and a password, should someone have written them in.
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        write!(f, "BaseUrl({}://{host}{})", self.uri.scheme_str().unwrap_or_default(), self.uri.path())
+    }
+}
+
 impl Clone for BaseUrl {
     fn clone(&self) -> Self {
         self.uri.clone().into()
@@ -90,5 +100,11 @@ mod tests {
             assert_eq!(base.route(route).unwrap().to_string(), format!("http://vendor.test/v1{route}"));
         }
         assert_eq!(base.route("/with a space"), None);
+    }
+
+    #[test]
+    fn a_password_that_somebody_wrote_in_does_not_show() {
+        let base: BaseUrl = "http://user:hunter2@vendor.test:8080/v1".parse().unwrap();
+        assert_eq!(format!("{base:?}"), "BaseUrl(http://vendor.test:8080/v1)");
     }
 }

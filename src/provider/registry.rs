@@ -12,7 +12,7 @@ use crate::domain::model::{Catalog, ModelTerms};
 use super::codec::video_codec;
 use super::echo::{Echo, demo_models};
 use super::kind::Kind;
-use super::traits::{Credential, Target, Timeouts};
+use super::traits::{Credential, Target};
 
 /// The models that this gateway offers. Cheap to clone; all clones see the same snapshot.
 #[derive(Clone, Default)]
@@ -34,16 +34,10 @@ impl Registry {
     /// The offline models `demo-chat`, `demo-image`, `demo-tts`, … alone: answered in this process, free, for trying
     /// things out and for tests.
     pub fn offline() -> Self {
-        let mut targets = demo_models().map(|terms| Target {
-            provider: Kind::Echo.as_str().into(),
-            codec: Arc::new(Echo),
-            base_url: Uri::from_static("http://echo.invalid").into(),
-            credential: Arc::new(Credential::None),
-            upstream: Arc::clone(&terms.id),
-            terms: Arc::new(terms),
-            timeouts: Timeouts::default(),
-            content_hosts: Arc::new([]),
-        });
+        let nowhere = || Uri::from_static("http://echo.invalid").into();
+        let echo = Kind::Echo.as_str();
+        let mut targets =
+            demo_models().map(|terms| Target::new(terms, echo, Arc::new(Echo), nowhere(), Arc::new(Credential::None)));
         targets.iter_mut().for_each(know_video);
         let targets = targets.map(|target| (Arc::clone(&target.terms.id), Arc::new(target))).into_iter().collect();
         Self(Arc::new(RwLock::new(Snapshot { targets })))

@@ -104,6 +104,44 @@ pub struct Target {
 }
 
 impl Target {
+    /// A model on these `terms`, which the provider of that name runs under the same id. The other fields can be set
+    /// afterwards: `upstream`, `timeouts`, `content_hosts`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use kancy::domain::{modality::Modality, model::ModelTerms, price::Price};
+    /// use kancy::provider::{codec::codec, kind::Kind};
+    /// use kancy::provider::traits::{Credential, Target};
+    /// use kancy::{Registry, Secret};
+    ///
+    /// let mut terms = ModelTerms::new("llama-3.3-70b", Modality::Text);
+    /// terms.price = Price::Free;
+    /// terms.max_output_tokens = Some(8_192);
+    /// let key = Credential::ApiKey(Secret::new("sk-of-our-own-server"));
+    /// let target = Target::new(terms, "our-server", codec(Kind::OpenAiCompatible), "http://10.0.0.7:8000/v1".parse()?, Arc::new(key));
+    /// let registry = Registry::new([target])?;
+    /// assert!(registry.target("llama-3.3-70b").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(
+        terms: ModelTerms,
+        provider: impl Into<Arc<str>>,
+        codec: Arc<dyn Provider>,
+        base_url: BaseUrl,
+        credential: Arc<dyn CredentialSource>,
+    ) -> Self {
+        Self {
+            provider: provider.into(),
+            codec,
+            base_url,
+            credential,
+            upstream: Arc::clone(&terms.id),
+            terms: Arc::new(terms),
+            timeouts: Timeouts::default(),
+            content_hosts: Arc::new([]),
+        }
+    }
+
     /// The URL of a route that every request takes: `/chat/completions`.
     pub fn route(&self, route: &'static str) -> Result<Uri, Error> {
         self.base_url.route(route).ok_or_else(no_url)

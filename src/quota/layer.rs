@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Extensions, Method};
+use http::Extensions;
 use tower_layer::Layer;
 
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Code, Error};
 use crate::base::log;
+use crate::base::money::Money;
 use crate::base::store_future::StoreFuture;
 use crate::domain::caller::Caller;
 use crate::domain::limit::{Amounts, Limit, Mode, OnStoreFailure};
@@ -31,7 +32,21 @@ pub struct QuotaLayer {
     book: Arc<LimitBook>,
     clock: Arc<dyn Clock>,
     on_store_failure: OnStoreFailure,
+    at_most: Amounts,
 }
+
+/// The hold of a request that nothing is known of: a unit of all that can be counted, so that a limit which is used up
+/// refuses it.
+const ANYTHING: Amounts = Amounts {
+    requests: 1,
+    input_tokens: 1,
+    output_tokens: 1,
+    spend: Money::from_nanos(1),
+    images: 1,
+    video_seconds: 1,
+    audio_seconds: 1,
+    characters: 1,
+};
 
 /// What a request asks of the store.
 pub(super) struct Asked {
@@ -69,7 +84,7 @@ impl QuotaLayer {
     /// A layer that counts in `store` against the limits of `book`. A store that cannot be reached refuses requests.
     pub fn new(store: impl QuotaStore, book: Arc<LimitBook>) -> Self {
         let clock = Arc::new(SystemClock::new());
-        Self { store: Arc::new(store), book, clock, on_store_failure: OnStoreFailure::Closed }
+        Self { store: Arc::new(store), book, clock, on_store_failure: OnStoreFailure::Closed, at_most: ANYTHING }
     }
 
     /// The clock that windows go by, for stores without one of their own.
@@ -87,14 +102,29 @@ impl QuotaLayer {
         self
     }
 
-    /// Whether a request of this method is governed. What only reads or deletes takes nothing.
-    pub(super) fn governs(method: &Method) -> bool {
-        !method.is_safe() && method != Method::DELETE
+    /// The most that a request to a route of your own comes to: held until its handler has told what it was. Without it such
+    /// a request holds one unit of each measure, so that limits which are used up refuse it, but requests that run side by
+    /// side may together go past what is left. A model request's hold is reckoned from what it asks for.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use kancy::domain::limit::Amounts;
+    /// # use kancy::{LimitBook, Money};
+    /// # use kancy::quota::QuotaLayer;
+    /// # use kancy::store::memory::quota::MemoryQuota;
+    /// # let layer = QuotaLayer::new(MemoryQuota::new(), Arc::new(LimitBook::default()));
+    /// let layer = layer.at_most(Amounts { images: 4, spend: Money::from_nanos(160_000_000), ..Amounts::ONE_REQUEST });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn at_most(mut self, most: Amounts) -> Self {
+        self.at_most = Amounts { requests: 1, ..most };
+        self
     }
 
     /// Reckons the hold and asks the store. The meter of the request comes first, so that a refusal finds its way into it.
     pub(super) fn ask(&self, extensions: &mut Extensions) -> Result<Asked, (Meter, Error)> {
-        let meter = meter_of(extensions);
+        let meter = meter_of(extensions)?;
         let Some(caller) = extensions.get::<Caller>().cloned() else {
             return Err((meter, nobody()));
         };
@@ -105,7 +135,7 @@ impl QuotaLayer {
         let hold = match call.map(|call| hold::reckon(call, &limits)) {
             Some(Ok(hold)) => hold,
             Some(Err(error)) => return Err((meter, error)),
-            None => Hold { amounts: Amounts::ONE_REQUEST, output_bound: None },
+            None => Hold { amounts: self.at_most, output_bound: None },
         };
         if let (Some(call), Some(bound)) = (extensions.get_mut::<Call>(), hold.output_bound) {
             *call = call.bound_output(bound);
@@ -136,7 +166,10 @@ impl QuotaLayer {
         match (answer, later) {
             (Ok(Decision::Admitted { grant, headroom }), _) => Ok(Admission { grant, headroom }),
             (Ok(Decision::Refused(refused)), _) => Err((refusal::error(&refused, &hold), refused.headroom)),
-            (Err(_), Some(later)) => Ok(Admission { grant: Grant::new(hold, later), headroom: Headroom::default() }),
+            (Err(error), Some(later)) => {
+                log::store_failed("the quota store cannot be reached, and its limits are open", &error);
+                Ok(Admission { grant: Grant::new(hold, later), headroom: Headroom::default() })
+            }
             (Err(error), None) => Err((unavailable(&error), Headroom::default())),
         }
     }
@@ -148,26 +181,29 @@ impl QuotaLayer {
     }
 }
 
-/// The request's meter; one of our own where no metering layer stands outside.
-fn meter_of(extensions: &mut Extensions) -> Meter {
+/// The request's meter; one of our own where no metering layer stands outside. An error comes with another one: the call
+/// that the meter follows has nothing to do with it.
+fn meter_of(extensions: &mut Extensions) -> Result<Meter, (Meter, Error)> {
+    let call = extensions.get::<Call>();
+    let new = || Meter::new(Abandoned::default());
     if let Some(meter) = extensions.get::<Meter>() {
-        return meter.clone();
+        return meter.begin(call).map(|()| meter.clone()).map_err(|error| (new(), error));
     }
-    let meter = Meter::new(Abandoned::default());
-    if let Some(call) = extensions.get::<Call>() {
-        meter.identify(call);
+    let meter = new();
+    if let Some(call) = call {
+        meter.identify(call).map_err(|error| (new(), error))?;
     }
     extensions.insert(meter.clone());
-    meter
+    Ok(meter)
 }
 
 fn nobody() -> Error {
-    Error::new(Code::InternalError, "This server cannot tell who is calling. Its operator has to look into it.")
-        .cause("QuotaLayer found no Caller in the request's extensions: AuthLayer must stand outside of it")
+    let message =
+        "This server is not wired right: AuthLayer must stand outside of QuotaLayer. Its operator has to look into it.";
+    Error::new(Code::InternalError, message).cause("QuotaLayer found no Caller in the request's extensions")
 }
 
 fn unavailable(error: &StoreError) -> Error {
-    log::store_failed("the quota store cannot be reached", error);
     Error::new(Code::QuotaUnavailable, "The limits of this key cannot be checked at the moment. Try again shortly.")
         .retry_after(Duration::from_secs(1))
         .cause(format!("the quota store failed: {error}"))

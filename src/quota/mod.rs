@@ -23,8 +23,8 @@
 //! # Order
 //!
 //! `AuthLayer` must stand outside: limits need a [`Caller`](crate::Caller), and a request without one is answered with
-//! 500. `InspectLayer` outside makes tokens, spend and the other units known; without it requests and concurrency are
-//! governed alone, and what a handler [adds](crate::Meter::add) is posted at the end. With `MeteringLayer` outside, a
+//! 500. `InspectLayer` outside makes tokens, spend and the other units known beforehand. Without it, on a route of your own,
+//! what a handler [adds](crate::Meter::add) is posted at the end, and the hold is what [`QuotaLayer::at_most`] says. With `MeteringLayer` outside, a
 //! refusal is on record.
 //!
 //! # What is governed

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use crate::http::meter::counts;
 use crate::http::reply::ReplyTo;
 use crate::store::quota::Headroom;
 
@@ -57,7 +58,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> QuotaFuture<S, A> {
-        if !QuotaLayer::governs(request.method()) {
+        if !counts(request.method()) {
             return QuotaFuture::ungoverned(&mut self.inner, request);
         }
         let reply = ReplyTo::of(&mut request);

@@ -18,7 +18,7 @@ fn by_token() -> Arc<ModelTerms> {
 
 fn meter(abandoned: Abandoned, endpoint: Endpoint, facts: Facts, terms: Arc<ModelTerms>) -> Meter {
     let meter = Meter::new(abandoned);
-    meter.identify(&Call::new(endpoint, facts, Segments::default(), Some(terms)));
+    meter.identify(&Call::new(endpoint, facts, Segments::default(), Some(terms))).unwrap();
     meter.route(Routed { provider: "p".into(), upstream: "u".into() });
     meter
 }
@@ -173,6 +173,44 @@ fn a_vendor_that_failed_before_any_output_is_not_paid() {
 }
 
 #[test]
+fn a_vendor_in_whose_place_the_host_has_answered_may_bill_all_the_same() {
+    let meter = chat(Abandoned::Seen);
+    meter.call();
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.outcome, booked.usage, booked.estimated), (Outcome::Failed, tokens(100, 0), true));
+}
+
+#[test]
+fn calls_that_one_request_makes_one_after_the_other_come_together() {
+    let meter = chat(Abandoned::Seen);
+    let call = Call::new(Endpoint::ChatCompletions, Facts::default(), Segments::default(), Some(by_token()));
+    for (input, output) in [(10, 1), (20, 2)] {
+        meter.begin(Some(&call)).unwrap();
+        meter.call();
+        assert!(meter.begin(Some(&call)).is_err(), "one is on its way");
+        meter.report(tokens(input, output));
+        meter.complete();
+        assert_eq!(meter.book(Ended::Whole).usage, tokens(input, output), "limits are told each");
+    }
+    // The last one is refused: what was used stays used.
+    meter.begin(Some(&call)).unwrap();
+    meter.fail(&Error::new(Code::QuotaExceeded, "spent"));
+    assert_eq!(meter.book(Ended::Whole).amounts(), None);
+    let (outcome, usage, cost) = meter.close(Ended::Whole, |booked, _| (booked.outcome, booked.usage, booked.cost));
+    assert_eq!((outcome, usage, cost.as_nanos()), (Outcome::Failed, tokens(30, 3), 30 * 1_000 + 3 * 2_000));
+    assert!(!meter.add(tokens(1, 1)), "the record is made");
+}
+
+#[test]
+fn units_may_come_with_a_cost_of_their_own() {
+    let meter = Meter::new(Abandoned::Seen);
+    assert!(meter.add_at(Usage { images: 2, ..Usage::NONE }, Money::from_nanos(7)));
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.usage.images, booked.cost.as_nanos(), booked.outcome), (2, 7, Outcome::Completed));
+    assert!(!meter.add(tokens(1, 0)), "nobody keeps a record that could still take it");
+}
+
+#[test]
 fn a_price_by_the_request_is_paid_without_a_report() {
     let rates = Rates { per_request: Rate::per_unit("0.01").ok(), ..Rates::default() };
     let meter = meter(Abandoned::Seen, Endpoint::Transcriptions, Facts::default(), terms(rates));
@@ -203,7 +241,8 @@ fn outcomes_tell_who_ended_it() {
         prepare(&meter);
         meter.book(ended).outcome
     };
-    assert_eq!(after(&|_| {}, Ended::Whole), Outcome::Truncated);
+    assert_eq!(after(&|meter| meter.deliver(tokens(0, 7)), Ended::Whole), Outcome::Truncated);
+    assert_eq!(after(&|_| {}, Ended::Whole), Outcome::Failed, "somebody else has answered");
     let ended_early = |meter: &Meter| meter.cut_short(&Error::provider(Code::ProviderError, "cut"));
     assert_eq!(after(&ended_early, Ended::Whole), Outcome::Truncated);
     let fails_first = |meter: &Meter| {
