@@ -10,8 +10,11 @@ use std::error::Error;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
 
 use kancy::store::contract;
 use kancy::store::error::StoreResult;
@@ -20,13 +23,19 @@ use kancy::{
     Amounts, Gateway, HyperClient, MemoryKeys, MemoryLedger, Page, PageOf, Registry, StoreError, StoreFuture,
     Timestamp, UsageRecord, UsageSink, UsageStore,
 };
+use tokio::sync::oneshot;
 
 /// Appends each record that has ended to a file; answers reports from memory, which it fills from the file.
 #[derive(Debug)]
 struct LineLedger {
-    file: Mutex<File>,
     memory: MemoryLedger,
+    lines: Sender<Line>,
+    /// The file could not be written last time: nothing more is spent until it can.
+    is_broken: Arc<AtomicBool>,
 }
+
+/// A line of the file, and who waits for it.
+struct Line(Vec<u8>, oneshot::Sender<()>);
 
 impl LineLedger {
     fn open(path: &Path) -> Result<Self, Box<dyn Error>> {
@@ -36,27 +45,53 @@ impl LineLedger {
             // In memory a record is in when the call returns: there is nothing to wait for.
             drop(memory.record(serde_json::from_str(&line?)?));
         }
-        Ok(Self { file: Mutex::new(file), memory })
+        let (lines, written) = channel();
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_broken);
+        // A file makes its writer wait, and the calls of a sink must not.
+        thread::spawn(move || write(&file, &written, &told));
+        Ok(Self { memory, lines, is_broken })
     }
+}
 
-    fn append(&self, record: &UsageRecord) -> StoreResult<()> {
-        let mut line = serde_json::to_vec(record).map_err(|e| StoreError::unavailable(e.to_string()))?;
-        line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&line).map_err(|e| StoreError::unavailable(e.to_string()))
+/// Writes what comes, and tries a line again until it is written: a record that was taken is never given up.
+fn write(mut file: &File, lines: &Receiver<Line>, is_broken: &AtomicBool) {
+    while let Ok(Line(line, done)) = lines.recv() {
+        while let Err(error) = file.write_all(&line) {
+            is_broken.store(true, Ordering::Release);
+            eprintln!("the ledger cannot be written: {error}");
+            thread::sleep(Duration::from_secs(1));
+        }
+        is_broken.store(false, Ordering::Release);
+        // Where the answer's caller has gone, nobody waits.
+        let _ = done.send(());
     }
 }
 
 impl UsageSink for LineLedger {
     fn open(&self, record: &UsageRecord) -> StoreFuture<StoreResult<()>> {
+        if self.is_broken.load(Ordering::Acquire) {
+            return StoreFuture::ready(Err(StoreError::unavailable("the ledger's file cannot be written")));
+        }
         self.memory.open(record)
     }
 
     fn record(&self, record: UsageRecord) -> StoreFuture<StoreResult<()>> {
-        if let Err(error) = self.append(&record) {
-            return StoreFuture::ready(Err(error));
-        }
-        self.memory.record(record)
+        let line = serde_json::to_vec(&record).map_err(|e| StoreError::unavailable(e.to_string()));
+        drop(self.memory.record(record));
+        let (done, written) = oneshot::channel();
+        let handed_over = line.and_then(|mut line| {
+            line.push(b'\n');
+            self.lines.send(Line(line, done)).map_err(|_| StoreError::unavailable("the ledger's writer has ended"))
+        });
+        StoreFuture::new(async move {
+            handed_over?;
+            // What cannot be written for so long is written later; its answer goes out.
+            match tokio::time::timeout(Duration::from_secs(2), written).await {
+                Ok(Ok(())) => Ok(()),
+                _ => Err(StoreError::unavailable("a record is not on disk yet")),
+            }
+        })
     }
 }
 

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! Why this order: an unauthenticated request never costs a body; a refused or unreadable one is on record, because
-//! metering stands outside of inspect and quota; quota needs what inspect finds out. Quota outside of inspect would hold
-//! requests and concurrency alone; metering inside of quota would lose the refusals.
+//! metering stands outside of inspect and quota; quota needs what inspect finds out. In any other order answers are booked as well,
+//! but quota outside of inspect cannot hold what it does not know yet, and metering inside of quota would lose the refusals.
 //!
 //! [`Gateway`] is a `tower::Service` for requests of any body, never fails (`Error = Infallible`), and serves paths with
 //! and without `/v1`, so that a router may nest it. Authentication comes first: without a good key even an unknown path

@@ -180,6 +180,13 @@ pin_project! {
     }
 }
 
+/// Empty, for layers that answer in the inner service's place.
+impl<B> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::reply(Bytes::new())
+    }
+}
+
 impl<B> ResponseBody<B> {
     /// The inner service's body.
     pub(crate) fn inner(body: B) -> Self {

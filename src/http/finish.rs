@@ -133,6 +133,14 @@ pin_project! {
     }
 }
 
+/// Empty, and unguarded.
+impl<B: Default, F: Finish> Default for GuardedBody<B, F> {
+    fn default() -> Self {
+        let inner = B::default();
+        Self { inner, once: Once::new(None), whole: Ended::Whole, promised: None, held: None, commit: None, over: true }
+    }
+}
+
 impl<B: Body<Data = Bytes>, F: Finish> GuardedBody<B, F> {
     /// Wraps `inner`. A body that is empty from the start fires at once, as nobody may ever poll it; so does one of which
     /// all that matters is known, so that head and body wait for the same commit and go out together.

@@ -162,7 +162,7 @@ where
                 }
                 Ok(Some((jobs, endpoint, job))) => {
                     meter.into_iter().for_each(Meter::complete);
-                    jobs.accepted(endpoint, &job)
+                    jobs.accepted(endpoint, request.uri().path(), &job)
                 }
                 Err(error) => {
                     meter.into_iter().for_each(|meter| meter.fail(&error));

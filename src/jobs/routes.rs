@@ -120,12 +120,17 @@ impl VideoJobs {
     }
 
     /// The answer to a create.
-    pub(crate) fn accepted<B>(&self, endpoint: Endpoint, job: &Job) -> Response<ResponseBody<B>> {
+    pub(crate) fn accepted<B>(&self, endpoint: Endpoint, path: &str, job: &Job) -> Response<ResponseBody<B>> {
         let shape = if endpoint == Endpoint::Videos { Shape::OpenAi } else { Shape::Generation };
         let mut response = Response::new(ResponseBody::reply(self.show(shape, job).to_string().into()));
         *response.status_mut() = StatusCode::ACCEPTED;
         let headers = response.headers_mut();
-        if let Ok(place) = HeaderValue::from_str(&format!("{}/{}", endpoint.path(), job.id)) {
+        // Below a router's own prefix, which does not show here, only a relative reference leads to the job.
+        let place = match path == endpoint.path() {
+            true => format!("{path}/{}", job.id),
+            false => format!("{}/{}", path.rsplit('/').next().unwrap_or_default(), job.id),
+        };
+        if let Ok(place) = HeaderValue::from_str(&place) {
             headers.insert(LOCATION, place);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

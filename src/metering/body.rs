@@ -21,6 +21,13 @@ pin_project! {
     }
 }
 
+/// Empty, for layers that answer in the inner service's place.
+impl<B: Default> Default for MeteringBody<B> {
+    fn default() -> Self {
+        Self { guarded: GuardedBody::default() }
+    }
+}
+
 impl<B: Body<Data = Bytes>> MeteringBody<B> {
     pub(super) fn new(guarded: GuardedBody<B, Record>) -> Self {
         Self { guarded }

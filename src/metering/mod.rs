@@ -29,9 +29,19 @@
 //! ```
 //!
 //! # Order
-//! Inside the auth layer: only a request with a [`Caller`](crate::Caller) is metered, any other passes untouched.
-//! Outside the inspect layer: a body that cannot be read is on record, too; the other way round such requests leave no
-//! trace. Used twice in a stack, the outer one records.
+//! Inside the auth layer: only a request with a [`Caller`](crate::Caller) is metered; of the first one without the log is
+//! told, with the feature `tracing`. Outside the inspect and quota layers: what they refuse is on record, too; the other
+//! way round refusals leave no trace. What is answered is on record at its cost in any order. Used twice in a stack, the
+//! outer one records.
+//!
+//! A time limit of the host's own inside of this layer leaves a record of what it answered, `failed`, at an estimate once
+//! the vendor was called; outside of it, the caller is taken for gone.
+//!
+//! # Several calls
+//! A handler may call models in its caller's name: pass its request's extensions on, and all that the calls come to is on
+//! the one record. The meter follows one call at a time; a second one beside it is answered with 500. Calls that run side by
+//! side want a record each: leave the [`Meter`](crate::Meter) out of their extensions, and the
+//! [`Caller`](crate::Caller) in.
 //!
 //! # Failure
 //! The layer adds no error and no wait of its own but one: where the sink is durable, the last frame of an answer (or

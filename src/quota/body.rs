@@ -63,6 +63,13 @@ pin_project! {
     }
 }
 
+/// Empty, for layers that answer in the inner service's place.
+impl<B> Default for QuotaBody<B> {
+    fn default() -> Self {
+        Self { inner: GuardedBody::default() }
+    }
+}
+
 impl<B: Body<Data = Bytes>> QuotaBody<B> {
     /// The inner service's response, with a grant to settle at its end if there is one.
     pub(super) fn guard(response: Response<B>, settle: Option<Settle>) -> Response<Self> {

@@ -17,6 +17,7 @@ pub(super) struct Making {
     pub(super) reply: ReplyTo,
     pub(super) meter: Meter,
     pub(super) endpoint: Endpoint,
+    pub(super) path: Box<str>,
     pub(super) jobs: VideoJobs,
     pub(super) creation: Creation,
 }
@@ -33,7 +34,7 @@ impl Making {
                 return Poll::Ready(self.reply.error(&error));
             }
         };
-        let mut response = self.jobs.accepted(self.endpoint, &job);
+        let mut response = self.jobs.accepted(self.endpoint, &self.path, &job);
         self.reply.stamp(&mut response);
         Poll::Ready(response)
     }

@@ -83,7 +83,8 @@ impl<C> ProviderRouteService<C> {
         let caller = extensions.get::<Caller>().cloned();
         let creation = jobs.create(call.clone(), caller, meter.clone(), request.headers());
         let (reply, meter, jobs) = (reply.clone(), meter.clone(), jobs.clone());
-        Some(Making { reply, meter, endpoint: call.endpoint(), jobs, creation })
+        let (endpoint, path) = (call.endpoint(), request.uri().path().into());
+        Some(Making { reply, meter, endpoint, path, jobs, creation })
     }
 
     /// Everything up to the vendor's request; an error is a refusal.

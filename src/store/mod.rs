@@ -29,7 +29,7 @@ mod sql;
 pub mod sqlite;
 pub mod tables;
 #[cfg(any(feature = "postgres", feature = "redis"))]
-mod unclaimed;
+pub mod unclaimed;
 mod units;
 mod varint;
 pub mod webhooks;

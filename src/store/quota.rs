@@ -163,6 +163,9 @@ pub struct LimitState {
 pub trait QuotaStore: fmt::Debug + Send + Sync + 'static {
     /// Admits against all limits at once, or against none. Concurrency is held as a lease until the grant is settled. The
     /// grant of a reservation that is to last is a [lasting](Grant::lasting) one.
+    ///
+    /// The future may be dropped at any await, as the caller may leave: a store that waits once it has placed a hold keeps
+    /// it [`Unclaimed`](super::unclaimed::Unclaimed) meanwhile, so that it becomes void, and no request is billed that never ran.
     fn reserve(&self, reservation: Reservation) -> StoreFuture<StoreResult<Decision>>;
 
     /// Keeps lasting holds open for `lease` from now, whichever instance has placed them. A store that shares its counters

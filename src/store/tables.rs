@@ -22,6 +22,13 @@ pub struct Page {
     pub limit: usize,
 }
 
+/// The newest hundred.
+impl Default for Page {
+    fn default() -> Self {
+        Self { after: None, limit: 100 }
+    }
+}
+
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "items and a cursor")]

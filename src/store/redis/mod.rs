@@ -160,7 +160,7 @@ impl QuotaStore for RedisQuota {
     fn reserve(&self, request: Reservation) -> StoreFuture<StoreResult<Decision>> {
         let inner = Arc::clone(&self.0.0);
         to_its_end(&self.0.0.runtime, async move { inner.reserve(request).await.map(Unclaimed::new) }, |unclaimed| {
-            unclaimed.claim().ok_or_else(|| StoreError::unavailable("the decision has been taken"))
+            Ok(unclaimed.claim())
         })
     }
 

@@ -88,10 +88,7 @@ impl QuotaStore for PostgresStore {
         if self.0.quota.push(Job::Reserve { request, reply }, BOUND).is_err() {
             return StoreFuture::ready(Err(full()));
         }
-        StoreFuture::new(async move {
-            let decision = answer.await.unwrap_or_else(|_| Err(ended()))?;
-            decision.claim().ok_or_else(ended)
-        })
+        StoreFuture::new(async move { answer.await.unwrap_or_else(|_| Err(ended())).map(Unclaimed::claim) })
     }
 
     fn keep(&self, holds: Vec<LastingHold>, lease: Duration) -> StoreFuture<StoreResult<()>> {
