@@ -98,6 +98,7 @@ pub use domain::modality::Modality;
 pub use domain::model::{Catalog, ModelTerms};
 pub use domain::name::Name;
 pub use domain::pepper::Pepper;
+pub use domain::price::{Price, Rates};
 pub use domain::record::{Outcome, UsageRecord};
 pub use domain::usage::Usage;
 pub use gateway::{Gateway, GatewayBuilder};
@@ -112,9 +113,11 @@ pub use provider::gemini::Gemini;
 pub use provider::minimax::MiniMax;
 pub use provider::openai::{Dialect, OpenAi};
 pub use provider::registry::Registry;
+pub use provider::traits::{Credential, CredentialSource, Provider, Target};
 pub use quota::QuotaLayer;
-pub use route::{Drain, ProviderRouteService};
+pub use route::{Drain, ProviderRouteService, VendorClient};
 pub use store::error::{StoreError, StoreErrorKind};
+pub use store::grant::Grant;
 #[cfg(feature = "_tokio")]
 pub use store::guarded::Guarded;
 pub use store::jobs::{JobStore, Outbox};
@@ -130,7 +133,7 @@ pub use store::memory::quota::MemoryQuota;
 pub use store::memory::webhooks::MemoryEndpoints;
 #[cfg(feature = "postgres")]
 pub use store::postgres::{PostgresOptions, PostgresStore};
-pub use store::quota::QuotaStore;
+pub use store::quota::{Decision, QuotaStore, Reservation};
 #[cfg(feature = "redis")]
 pub use store::redis::RedisQuota;
 #[cfg(feature = "sqlite")]

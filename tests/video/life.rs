@@ -60,6 +60,15 @@ async fn the_products_example_runs_on_every_vendor_from_create_to_file_and_webho
 }
 
 #[tokio::test(start_paused = true)]
+async fn below_a_routers_prefix_the_place_of_a_job_is_told_by_where_it_was_asked_for() {
+    let world = world().await;
+    for (path, last) in [("/videos/generations", "generations"), ("/videos", "videos")] {
+        let created = world.post(path, example("veo")).await;
+        assert_eq!(created.headers["location"], format!("{last}/{}", created.id()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_vendor_is_asked_in_its_own_words() {
     let world = world().await;
     for model in ["minimax-video", "kling-video", "bytedance-video", "veo"] {

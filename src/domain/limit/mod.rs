@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::RefusedLimit;
+use crate::base::money::Money;
 
 use super::modality::Modality;
 
@@ -157,7 +158,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// An enforced limit set by code.
+    /// An enforced limit set by code; `amount` in the measure's unit, which for spend is the nano-dollar.
     pub fn new(key: LimitKey, amount: u64) -> Self {
         Self {
             key,
@@ -167,6 +168,21 @@ impl Limit {
             on_store_failure: None,
             source: LimitSource::Api,
         }
+    }
+
+    /// A hard cap on what a scope spends, in dollars.
+    ///
+    /// ```
+    /// use kancy::{Limit, Per};
+    /// let cap = Limit::spend("workspace:acme".parse()?, Per::Month, "50.00".parse()?);
+    /// assert_eq!(cap.amount, 50_000_000_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spend(scope: Scope, per: Per, cap: Money) -> Self {
+        Self::new(
+            LimitKey { scope, modality: None, model: None, measure: Measure::Spend, per: Some(per) },
+            cap.as_nanos(),
+        )
     }
 
     /// How a refusal shows it.
