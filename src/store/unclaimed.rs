@@ -1,6 +1,6 @@
 //! A decision on its way to whoever asked. If nobody is there any more, its grant is void: the request never ran.
 //!
-//! A [`Grant`](super::grant::Grant) that is dropped posts all that it holds, as the request that had it may have been
+//! A [`Grant`] that is dropped posts all that it holds, as the request that had it may have been
 //! billed. A caller may leave while a store is still at work, though; then its future is dropped with the grant in it. A
 //! store that waits for anything once it has placed a hold keeps its decision in here until it is given out.
 //!
