@@ -214,6 +214,32 @@ async fn a_handler_that_makes_several_calls_in_its_callers_name_pays_for_all_of_
 }
 
 #[tokio::test]
+async fn a_call_that_was_dropped_makes_room_for_the_next_and_is_booked_by_estimate() {
+    for has_quota in [false, true] {
+        let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+        let inner = route(&[0, 200]);
+        let models = stage.inspect(if has_quota { stage.quota(inner) } else { inner });
+        let handler = boxed(service_fn(move |request: Request<Body>| {
+            let (models, extensions) = (models.clone(), request.into_parts().0.extensions);
+            async move {
+                let mut slow = call(&models, &extensions);
+                assert!(is_pending(&mut slow).await);
+                drop(slow);
+                call(&models, &extensions).await
+            }
+        }));
+        let stack = stage.auth(stage.metering(handler));
+        assert_eq!(stage.ask(&stack, "/agent", "go").await, StatusCode::OK);
+        let records = stage.records().await;
+        assert_eq!((records.len(), records[0].outcome, records[0].estimated), (1, Some(Outcome::Completed), true));
+        assert!(records[0].cost.as_nanos() > COST, "both are in it");
+        if has_quota {
+            assert_eq!(stage.counted().await, (records[0].cost.as_nanos(), 0));
+        }
+    }
+}
+
+#[tokio::test]
 async fn two_calls_at_once_in_one_requests_name_are_refused_and_spoil_nothing() {
     let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
     let models = stage.inspect(stage.quota(route(&[0])));

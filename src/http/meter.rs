@@ -57,6 +57,8 @@ struct State {
     booked: Option<Booked>,
     /// Of calls before this one. In a box: few requests make several.
     earlier: Option<Box<Earlier>>,
+    /// Whoever made the call did not wait for its end, and nobody else does.
+    let_go: bool,
     /// The record is made: what is added now counts nowhere.
     closed: bool,
     /// In a box: few requests have one.
@@ -203,12 +205,13 @@ impl Meter {
         }
         let (complete, closing) = (self.is_complete(), self.is_closing());
         let state = &mut *self.state();
-        let has_ended = complete || state.booked.is_some() || state.learnt.failure.is_some();
-        if state.closed || !has_ended {
+        let has_ended = complete || state.let_go || state.booked.is_some() || state.learnt.failure.is_some();
+        if state.closed || !has_ended || state.keeper != Keeper::Guards {
             return Err(taken());
         }
+        let ended = if std::mem::take(&mut state.let_go) { Ended::Dropped } else { Ended::Whole };
         let learnt = &state.learnt;
-        let booked = state.booked.take().unwrap_or_else(|| learnt.book(Ended::Whole, complete, closing));
+        let booked = state.booked.take().unwrap_or_else(|| learnt.book(ended, complete, closing));
         let earlier = state.earlier.get_or_insert_default();
         earlier.add(&booked);
         state.learnt = state.learnt.renewed(earlier);
@@ -298,6 +301,11 @@ impl Meter {
     /// The caller is gone, in the middle of its request.
     pub(crate) fn leave(&self) {
         self.state().learnt.left = true;
+    }
+
+    /// The call was dropped before its end.
+    pub(crate) fn let_go(&self) {
+        self.state().let_go = true;
     }
 
     /// All of the answer has come: what follows changes nothing.

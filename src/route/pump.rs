@@ -272,8 +272,9 @@ impl<B: VendorBody> Pump<B> {
         if self.meter.is_complete() {
             return;
         }
-        if let Some(drain) = self.drain_to() {
-            drain.start(&self.meter.clone(), self.drain());
+        match self.drain_to() {
+            Some(drain) => drain.start(&self.meter.clone(), self.drain()),
+            None => self.meter.let_go(),
         }
     }
 
