@@ -57,10 +57,15 @@ impl LineLedger {
 /// Writes what comes, and tries a line again until it is written: a record that was taken is never given up.
 fn write(mut file: &File, lines: &Receiver<Line>, is_broken: &AtomicBool) {
     while let Ok(Line(line, done)) = lines.recv() {
-        while let Err(error) = file.write_all(&line) {
+        let whole = file.metadata().map(|file| file.len());
+        while let Err(error) = file.write_all(&line).and_then(|()| file.sync_data()) {
             is_broken.store(true, Ordering::Release);
             eprintln!("the ledger cannot be written: {error}");
             thread::sleep(Duration::from_secs(1));
+            // No half a line stays before the whole one.
+            if let Ok(whole) = whole {
+                let _ = file.set_len(whole);
+            }
         }
         is_broken.store(false, Ordering::Release);
         // Where the answer's caller has gone, nobody waits.

@@ -189,58 +189,72 @@ async fn in_whatever_order_they_stand_every_answer_is_on_record_at_its_cost_and_
     }
 }
 
-#[tokio::test]
-async fn a_handler_that_makes_several_calls_in_its_callers_name_pays_for_all_of_them() {
-    let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
-    let models = stage.auth(stage.inspect(stage.quota(route(&[200]))));
-    let handler = boxed(service_fn(move |request: Request<Body>| {
+/// Handles a request by these calls in its name, one after the other, and gives their statuses. `keeps` says what of the
+/// request's extensions goes with each call.
+fn agent(models: Boxed, calls: usize, keeps: fn(&http::Extensions) -> http::Extensions) -> Boxed {
+    boxed(service_fn(move |request: Request<Body>| {
         let (models, extensions) = (models.clone(), request.into_parts().0.extensions);
         async move {
-            for _ in 0..3 {
-                let response = call(&models, &extensions).await?;
-                assert_eq!(response.status(), StatusCode::OK);
+            let mut statuses = String::new();
+            for _ in 0..calls {
+                let response = call(&models, &keeps(&extensions)).await?;
+                statuses += &format!("{} ", response.status().as_u16());
                 response.into_body().collect().await?;
             }
-            assert!(extensions.get::<Meter>().unwrap().add(Usage { images: 1, ..Usage::NONE }));
-            Ok::<_, BoxError>(Response::new(body("done")))
+            Ok::<_, BoxError>(Response::new(Full::from(statuses)))
         }
-    }));
-    let stack = stage.auth(stage.metering(handler));
-    assert_eq!(stage.ask(&stack, "/agent", "go").await, StatusCode::OK);
-    let records = stage.records().await;
-    assert_eq!((records.len(), records[0].cost.as_nanos(), records[0].usage.input_tokens), (1, 3 * COST, 30));
-    assert_eq!((records[0].usage.images, records[0].outcome), (1, Some(Outcome::Completed)));
-    assert_eq!(stage.counted().await, (3 * COST, 0));
+    }))
 }
 
-#[tokio::test]
-async fn a_call_that_was_dropped_makes_room_for_the_next_and_is_booked_by_estimate() {
-    for has_quota in [false, true] {
-        let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
-        let inner = route(&[0, 200]);
-        let models = stage.inspect(if has_quota { stage.quota(inner) } else { inner });
-        let handler = boxed(service_fn(move |request: Request<Body>| {
-            let (models, extensions) = (models.clone(), request.into_parts().0.extensions);
-            async move {
-                let mut slow = call(&models, &extensions);
-                assert!(is_pending(&mut slow).await);
-                drop(slow);
-                call(&models, &extensions).await
-            }
-        }));
-        let stack = stage.auth(stage.metering(handler));
-        assert_eq!(stage.ask(&stack, "/agent", "go").await, StatusCode::OK);
-        let records = stage.records().await;
-        assert_eq!((records.len(), records[0].outcome, records[0].estimated), (1, Some(Outcome::Completed), true));
-        assert!(records[0].cost.as_nanos() > COST, "both are in it");
-        if has_quota {
-            assert_eq!(stage.counted().await, (records[0].cost.as_nanos(), 0));
-        }
+/// What a call in a caller's name takes along.
+fn the_caller(extensions: &http::Extensions) -> http::Extensions {
+    let mut kept = http::Extensions::new();
+    kept.insert(extensions.get::<Caller>().unwrap().clone());
+    kept
+}
+
+impl Stage {
+    async fn text(&self, stack: &Boxed) -> String {
+        self.text_of(stack, "/agent", "go").await
+    }
+
+    async fn text_of_chat(&self, stack: &Boxed) -> String {
+        self.text_of(stack, "/v1/chat/completions", CHAT).await
+    }
+
+    async fn text_of(&self, stack: &Boxed, path: &str, text: &'static str) -> String {
+        let response = stack.clone().oneshot(self.request(path, body(text))).await.unwrap();
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().into()).unwrap()
     }
 }
 
 #[tokio::test]
-async fn two_calls_at_once_in_one_requests_name_are_refused_and_spoil_nothing() {
+async fn calls_that_a_handler_makes_in_its_callers_name_are_on_record_one_by_one() {
+    let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+    let auth = AuthLayer::new(Arc::clone(&stage.keys)).pass_known_callers();
+    let models = boxed(auth.layer(stage.metering(stage.inspect(stage.quota(route(&[200]))))));
+    let stack = stage.auth(stage.metering(agent(models, 3, the_caller)));
+    assert_eq!(stage.text(&stack).await, "200 200 200 ");
+    let costs: Vec<_> = stage.records().await.iter().map(|r| (r.endpoint.to_string(), r.cost.as_nanos())).collect();
+    let call = || ("/v1/chat/completions".to_owned(), COST);
+    assert_eq!(costs, [call(), call(), call(), ("/agent".to_owned(), 0)]);
+    assert_eq!(stage.counted().await, (3 * COST, 0));
+}
+
+#[tokio::test]
+async fn a_second_call_on_a_meter_that_follows_one_is_refused_before_it_costs_anything() {
+    // One after the other, whatever became of the first one.
+    for first in [200, 500, 400] {
+        let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+        let statuses: &'static [u16] = Box::leak(Box::new([first, 200]));
+        let models = stage.inspect(stage.quota(route(statuses)));
+        let stack = stage.auth(stage.metering(agent(models, 3, Clone::clone)));
+        assert_eq!(stage.text(&stack).await, format!("{first} 500 500 "));
+        let records = stage.records().await;
+        assert_eq!((records.len(), records[0].cost.as_nanos()), (1, if first == 200 { COST } else { 0 }));
+        assert_eq!(stage.counted().await, (records[0].cost.as_nanos(), 0));
+    }
+    // Side by side.
     let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
     let models = stage.inspect(stage.quota(route(&[0])));
     let handler = boxed(service_fn(move |request: Request<Body>| {
@@ -257,34 +271,40 @@ async fn two_calls_at_once_in_one_requests_name_are_refused_and_spoil_nothing() 
     assert_eq!(stage.ask(&stack, "/agent", "go").await, StatusCode::OK);
     let records = stage.records().await;
     assert_eq!((records.len(), records[0].code.as_deref(), records[0].estimated), (1, None, true));
+    assert!(records[0].cost.as_nanos() > 0);
     assert_eq!(stage.counted().await, (records[0].cost.as_nanos(), 0));
 }
 
 #[tokio::test]
-async fn an_attempt_that_failed_does_not_hide_what_the_next_one_costs() {
-    for below in [false, true] {
-        let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
-        let again = |models: Boxed| {
-            boxed(service_fn(move |request: Request<Body>| {
-                let (models, extensions) = (models.clone(), request.into_parts().0.extensions);
-                async move {
-                    let failed = call(&models, &extensions).await?;
-                    assert_eq!(failed.status(), StatusCode::INTERNAL_SERVER_ERROR);
-                    failed.into_body().collect().await?;
-                    call(&models, &extensions).await
-                }
-            }))
-        };
-        let stack = match below {
-            false => stage.auth(stage.metering(again(stage.inspect(stage.quota(route(&[500, 200])))))),
-            true => stage.auth(stage.metering(stage.inspect(again(stage.quota(route(&[500, 200])))))),
-        };
-        assert_eq!(stage.chat(&stack).await, StatusCode::OK);
-        let records = stage.records().await;
-        let seen = (records.len(), records[0].cost.as_nanos(), records[0].outcome, records[0].code.as_deref());
-        assert_eq!(seen, (1, COST, Some(Outcome::Completed), None), "below inspect: {below}");
-        assert_eq!(stage.counted().await, (COST, 0));
-    }
+async fn a_retry_below_the_meter_is_refused_and_one_above_it_has_records_of_its_own() {
+    let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+    let below = agent(stage.quota(route(&[500, 200])), 2, Clone::clone);
+    assert_eq!(stage.text_of_chat(&stage.auth(stage.metering(stage.inspect(below)))).await, "500 500 ");
+    let record = &stage.records().await[0];
+    assert_eq!((record.outcome, record.cost.as_nanos()), (Some(Outcome::ProviderFailed), 0));
+    assert_eq!(stage.counted().await, (0, 0));
+
+    let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+    let above = agent(stage.metering(stage.inspect(stage.quota(route(&[500, 200])))), 2, Clone::clone);
+    assert_eq!(stage.text_of_chat(&stage.auth(above)).await, "500 200 ");
+    let outcomes: Vec<_> = stage.records().await.iter().map(|r| (r.outcome.unwrap(), r.cost.as_nanos())).collect();
+    assert_eq!(outcomes, [(Outcome::Completed, COST), (Outcome::ProviderFailed, 0)]);
+    assert_eq!(stage.counted().await, (COST, 0));
+}
+
+#[tokio::test]
+async fn what_is_not_known_beforehand_bounds_no_estimate() {
+    let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+    let stack = stage.auth(stage.quota(stage.metering(stage.inspect(route(&[0])))));
+    let mut left: BoxFuture<_> = Box::pin(stack.oneshot(stage.request("/v1/chat/completions", body(CHAT))));
+    assert!(is_pending(&mut left).await);
+    drop(left);
+    let record = &stage.records().await[0];
+    assert_eq!(
+        (record.outcome, record.usage.input_tokens),
+        (Some(Outcome::ClientClosed), CHAT.len().div_ceil(3) as u64)
+    );
+    assert_eq!(stage.counted().await, (record.cost.as_nanos(), 0));
 }
 
 #[tokio::test]
@@ -342,14 +362,18 @@ async fn a_route_of_ones_own_that_says_what_it_may_come_to_never_goes_past_its_l
 }
 
 #[tokio::test]
-async fn a_caller_who_is_known_passes_another_auth_layer_and_a_wrong_key_does_not() {
+async fn a_caller_who_is_known_passes_where_that_is_asked_for_and_a_wrong_key_does_not() {
     let stage = Stage::new(&[]).await;
     let handler = boxed(service_fn(|request: Request<Body>| async move {
         assert!(request.extensions().get::<Caller>().is_some());
         Ok::<_, BoxError>(Response::new(body("done")))
     }));
-    let stack = stage.auth(stage.auth(handler.clone()));
+    let twice = stage.auth(stage.auth(handler.clone()));
+    assert_eq!(stage.ask(&twice, "/x", "").await, StatusCode::UNAUTHORIZED, "the key was taken out");
+    let auth = || AuthLayer::new(Arc::clone(&stage.keys)).pass_known_callers();
+    let stack = stage.auth(boxed(auth().layer(handler.clone())));
     assert_eq!(stage.ask(&stack, "/x", "").await, StatusCode::OK);
+    let stack = boxed(auth().layer(handler.clone()));
     let nobody = Request::post("/x").body(body("")).unwrap();
     assert_eq!(stack.clone().oneshot(nobody).await.unwrap().status(), StatusCode::UNAUTHORIZED);
     let with_another_key = boxed(
@@ -358,7 +382,7 @@ async fn a_caller_who_is_known_passes_another_auth_layer_and_a_wrong_key_does_no
                 request.headers_mut().insert("authorization", "Bearer kancy_wrong".parse().unwrap());
                 request
             })
-            .service(stage.auth(handler)),
+            .service(boxed(auth().layer(handler))),
     );
     assert_eq!(stage.ask(&stage.auth(with_another_key), "/x", "").await, StatusCode::UNAUTHORIZED);
 }

@@ -19,11 +19,12 @@ use super::future::ResponseFuture;
 pub struct AuthService<S> {
     inner: S,
     keys: Arc<KeyCache>,
+    passes_known: bool,
 }
 
 impl<S> AuthService<S> {
-    pub(super) fn new(inner: S, keys: Arc<KeyCache>) -> Self {
-        Self { inner, keys }
+    pub(super) fn new(inner: S, keys: Arc<KeyCache>, passes_known: bool) -> Self {
+        Self { inner, keys, passes_known }
     }
 
     /// The service behind.
@@ -59,8 +60,7 @@ where
         let presented = Presented::in_headers(request.headers());
         let reply = ReplyTo::find(&request, &presented.reply, now);
         let has_echo = presented.has_echo;
-        if presented.is_none() && request.extensions().get::<Caller>().is_some() {
-            // An AuthLayer further out has taken the key, or a handler asks in the name of its caller.
+        if self.passes_known && presented.is_none() && request.extensions().get::<Caller>().is_some() {
             return ResponseFuture::known(&mut self.inner, request, reply);
         }
         let identity = match presented.bearer(request.headers()) {

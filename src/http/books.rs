@@ -43,40 +43,9 @@ pub(crate) struct Booked {
 }
 
 impl Booked {
-    /// This call together with those that the same request made before. What was used then stays used, whatever is
-    /// refused now.
-    pub(super) fn after(self, earlier: &Earlier) -> Self {
-        Self {
-            outcome: if self.outcome == Outcome::Refused { Outcome::Failed } else { self.outcome },
-            usage: self.usage.plus(&earlier.usage),
-            estimated: self.estimated || earlier.estimated,
-            cost: self.cost.plus(earlier.cost),
-        }
-    }
-
     /// What limits are settled to; `None` where the request is to count nowhere.
     pub(crate) fn amounts(&self) -> Option<Amounts> {
         (self.outcome != Outcome::Refused).then(|| Amounts::of_request(&self.usage, self.cost))
-    }
-}
-
-/// What the calls came to that a request has made before the one at hand, and what was added after it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Earlier {
-    pub(super) usage: Usage,
-    pub(super) cost: Money,
-    estimated: bool,
-}
-
-impl Earlier {
-    pub(super) fn add(&mut self, call: &Booked) {
-        self.take(&call.usage, call.cost);
-        self.estimated |= call.estimated;
-    }
-
-    pub(super) fn take(&mut self, usage: &Usage, cost: Money) {
-        self.usage = self.usage.plus(usage);
-        self.cost = self.cost.plus(cost);
     }
 }
 
@@ -99,8 +68,6 @@ pub(crate) struct Learnt {
     /// What the request asks for by its own size: what it is taken to have used when the vendor does not say.
     pub(crate) asked: Usage,
     pub(crate) held: Option<Amounts>,
-    /// What calls before this one came to.
-    pub(crate) earlier: Option<Box<Amounts>>,
     pub(crate) routed: Option<Routed>,
     pub(crate) upstream_request_id: Option<Arc<str>>,
     pub(crate) streamed: bool,
@@ -121,18 +88,6 @@ pub(crate) struct Learnt {
 }
 
 impl Learnt {
-    /// For another call in the name of the same request.
-    pub(super) fn renewed(&self, earlier: &Earlier) -> Self {
-        let earlier = Amounts { requests: 0, ..Amounts::of_request(&earlier.usage, earlier.cost) };
-        Self {
-            abandoned: self.abandoned,
-            first_byte: self.first_byte,
-            left: self.left,
-            earlier: Some(Box::new(earlier)),
-            ..Self::default()
-        }
-    }
-
     /// What these units cost by the terms of the model.
     pub(super) fn price(&self, usage: &Usage) -> Money {
         let price = self.terms.as_ref().map(|terms| &terms.price);
@@ -183,7 +138,12 @@ impl Learnt {
 
     /// Whether it got past the limits, or nobody asked them.
     pub(crate) fn was_admitted(&self) -> bool {
-        self.held.is_some() || self.called || self.added.is_some()
+        self.held.is_some() || self.has_used()
+    }
+
+    /// Whether anything may have to be paid for.
+    fn has_used(&self) -> bool {
+        self.called || self.added.is_some()
     }
 
     /// Makes the books. `complete`: all of the vendor's answer has come. `closing`: the host is going down.
@@ -211,7 +171,7 @@ impl Learnt {
             _ if self.left => Outcome::ClientClosed,
             (Some(_), _) if self.cut_short => Outcome::Truncated,
             (Some((_, Origin::Provider)), _) => Outcome::ProviderFailed,
-            (Some((code, Origin::Gateway)), _) if refuses(code) && !self.called => Outcome::Refused,
+            (Some((code, Origin::Gateway)), _) if refuses(code) && !self.has_used() => Outcome::Refused,
             (Some(_), _) => Outcome::Failed,
             (None, Ended::Dropped) if closing => Outcome::Failed,
             (None, Ended::Dropped) => Outcome::ClientClosed,

@@ -1,7 +1,7 @@
 //! A call: what the inspect layer learnt of a request, carried in its extensions to quota and route.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
@@ -30,7 +30,20 @@ struct Found {
     terms: Option<Arc<ModelTerms>>,
 }
 
+/// Tells one call from another, even when that is gone.
+pub(crate) struct CallId(Weak<Found>);
+
+impl CallId {
+    pub(crate) fn is_of(&self, call: &Call) -> bool {
+        Weak::as_ptr(&self.0) == Arc::as_ptr(&call.found)
+    }
+}
+
 impl Call {
+    pub(crate) fn id(&self) -> CallId {
+        CallId(Arc::downgrade(&self.found))
+    }
+
     pub(crate) fn new(
         endpoint: Endpoint,
         facts: impl Into<Box<Facts>>,

@@ -20,12 +20,11 @@ use crate::domain::limit::Amounts;
 use crate::domain::record::UsageRecord;
 use crate::domain::usage::Usage;
 
-use super::call::Call;
+use super::call::{Call, CallId};
 use super::closing::Closing;
 use super::finish::Ended;
 
 pub use super::books::Abandoned;
-use super::books::Earlier;
 pub(crate) use super::books::{Booked, Learnt, Routed};
 
 /// Whether a request of this method counts: for limits and on record. What only reads or deletes takes nothing.
@@ -55,12 +54,8 @@ struct Shared<J: ?Sized> {
 struct State {
     learnt: Learnt,
     booked: Option<Booked>,
-    /// Of calls before this one. In a box: few requests make several.
-    earlier: Option<Box<Earlier>>,
-    /// Whoever made the call did not wait for its end, and nobody else does.
-    let_go: bool,
-    /// The record is made: what is added now counts nowhere.
-    closed: bool,
+    /// The one call that is metered.
+    follows: Option<CallId>,
     /// In a box: few requests have one.
     lasting: Option<Box<LastingHold>>,
     keeper: Keeper,
@@ -77,6 +72,17 @@ enum Keeper {
     Drain,
     /// A job: the guards have nothing to do.
     Job,
+}
+
+impl State {
+    fn follows_none_or(&self, call: Option<&Call>) -> bool {
+        self.follows.as_ref().is_none_or(|id| call.is_some_and(|call| id.is_of(call)))
+    }
+
+    fn follow(&mut self, call: &Call) {
+        self.follows = Some(call.id());
+        self.learnt.identify(call);
+    }
 }
 
 type Deferred = Box<dyn FnOnce(Ended) + Send>;
@@ -161,72 +167,53 @@ impl Meter {
 
     /// Adds units that a handler of the host's own has used. They are priced like a vendor's where the model is known.
     ///
-    /// `false` when it is too late, and they count nowhere: once the last byte of the answer has gone out, the request is
-    /// on record. Add before that, not in a task that outlives it.
+    /// `false` when it is too late, and they count nowhere: the answer was whole, and the request is on record. Add before
+    /// the last byte goes out, not in a task that outlives it.
     pub fn add(&self, usage: Usage) -> bool {
-        self.add_priced(usage, None)
+        self.unless_booked(|learnt| learnt.add(&usage))
     }
 
     /// The same at a cost of your own: what a spend limit is told that a route without a model of the registry has cost.
     pub fn add_at(&self, usage: Usage, cost: Money) -> bool {
-        self.add_priced(usage, Some(cost))
+        self.unless_booked(|learnt| learnt.add_at(&usage, cost))
     }
 
-    fn add_priced(&self, usage: Usage, cost: Option<Money>) -> bool {
-        let is_kept = self.is_kept();
+    fn unless_booked(&self, note: impl FnOnce(&mut Learnt)) -> bool {
         let state = &mut *self.state();
-        match (&state.booked, cost) {
-            _ if state.closed => return false,
-            (None, None) => state.learnt.add(&usage),
-            (None, Some(cost)) => state.learnt.add_at(&usage, cost),
-            // What limits are told has been told; the record is still open.
-            (Some(_), cost) if is_kept => {
-                let cost = cost.unwrap_or_else(|| state.learnt.price(&usage));
-                state.earlier.get_or_insert_default().take(&usage, cost);
-            }
-            (Some(_), _) => return false,
+        if state.booked.is_some() {
+            return false;
         }
+        note(&mut state.learnt);
         true
     }
 
-    /// A model call begins in the request's name: `call`, where that is known. One that has ended before counts to what the
-    /// request came to so far; an error where one is still on its way, as a meter follows one at a time.
-    pub(crate) fn begin(&self, call: Option<&Call>) -> Result<(), Error> {
-        if !self.0.called.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.renew()?;
-        call.map_or(Ok(()), |call| self.identify(call))
-    }
-
-    fn renew(&self) -> Result<(), Error> {
-        if !self.0.called.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let (complete, closing) = (self.is_complete(), self.is_closing());
+    /// What is asked for. An error where the meter follows another call than `before`, in whose place this one stands.
+    pub(crate) fn identify(&self, call: &Call, before: Option<&Call>) -> Result<(), Error> {
         let state = &mut *self.state();
-        let has_ended = complete || state.let_go || state.booked.is_some() || state.learnt.failure.is_some();
-        if state.closed || !has_ended || state.keeper != Keeper::Guards {
+        if !state.follows_none_or(before) || state.learnt.called {
             return Err(taken());
         }
-        let ended = if std::mem::take(&mut state.let_go) { Ended::Dropped } else { Ended::Whole };
-        let learnt = &state.learnt;
-        let booked = state.booked.take().unwrap_or_else(|| learnt.book(ended, complete, closing));
-        let earlier = state.earlier.get_or_insert_default();
-        earlier.add(&booked);
-        state.learnt = state.learnt.renewed(earlier);
-        self.0.called.store(false, Ordering::Release);
-        self.0.complete.store(false, Ordering::Release);
+        state.follow(call);
         Ok(())
     }
 
-    /// What is asked for; an error where another call is still on its way.
-    pub(crate) fn identify(&self, call: &Call) -> Result<(), Error> {
-        self.renew()?;
-        let learnt = &mut self.state().learnt;
-        // Of a call that was refused, if the request makes another one.
-        learnt.failure = None;
-        learnt.identify(call);
+    /// Whether another call than this one is metered already.
+    pub(crate) fn check(&self, call: Option<&Call>) -> Result<(), Error> {
+        if self.state().follows_none_or(call) { Ok(()) } else { Err(taken()) }
+    }
+
+    /// The request, with its call where that is known, is about to be held for or sent. An error where the meter follows
+    /// another one, or where this one was sent before: what has been used would be booked once for both.
+    pub(crate) fn begin(&self, call: Option<&Call>) -> Result<(), Error> {
+        let state = &mut *self.state();
+        let is_fresh = !state.learnt.called && state.booked.is_none();
+        if !is_fresh || call.is_some() && !state.follows_none_or(call) {
+            return Err(taken());
+        }
+        match call {
+            Some(call) if state.follows.is_none() => state.follow(call),
+            _ => {}
+        }
         Ok(())
     }
 
@@ -301,11 +288,6 @@ impl Meter {
     /// The caller is gone, in the middle of its request.
     pub(crate) fn leave(&self) {
         self.state().learnt.left = true;
-    }
-
-    /// The call was dropped before its end.
-    pub(crate) fn let_go(&self) {
-        self.state().let_go = true;
     }
 
     /// All of the answer has come: what follows changes nothing.
@@ -401,33 +383,28 @@ impl Meter {
         self.closing().is_some_and(Closing::is_closed)
     }
 
-    /// Makes the books of the call at hand, or repeats them.
+    /// Makes the books, or repeats them.
     pub(crate) fn book(&self, ended: Ended) -> Booked {
-        self.with_booked(ended, |booked, _| *booked)
+        self.close(ended, |booked, _| *booked)
     }
 
-    /// The books of the request, and what was learnt, for the last time. `look` must not ask the meter for anything.
+    /// The same, and gives out what was learnt, for the last time. `look` must not ask the meter for anything.
     pub(crate) fn close<T>(&self, ended: Ended, look: impl FnOnce(&Booked, &mut Learnt) -> T) -> T {
-        self.with_booked(ended, |booked, state| {
-            state.closed = true;
-            match &state.earlier {
-                None => look(booked, &mut state.learnt),
-                Some(earlier) => look(&booked.after(earlier), &mut state.learnt),
-            }
-        })
-    }
-
-    fn with_booked<T>(&self, ended: Ended, look: impl FnOnce(&Booked, &mut State) -> T) -> T {
-        let (closing, complete) = (self.is_closing(), self.is_complete());
+        let closing = self.is_closing();
+        let complete = self.is_complete();
         let state = &mut *self.state();
-        let booked = *state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing));
-        look(&booked, state)
+        let booked = state.booked.get_or_insert_with(|| state.learnt.book(ended, complete, closing));
+        look(booked, &mut state.learnt)
     }
 }
 
 fn taken() -> Error {
-    Error::new(Code::InternalError, "This server has made two model calls at once for one request. Its operator has to look into it.")
-        .cause("a `Meter` follows one call at a time: await one before the next, or take the `Meter` out of the extensions of each")
+    let message =
+        "This server has made a second model call on the meter of one request. Its operator has to look into it.";
+    Error::new(Code::InternalError, message).cause(
+        "a `Meter` follows one call: leave it out of the extensions of further ones, and send them, with the `Caller`, \
+         through a stack that has a `MeteringLayer`, so that each is on record",
+    )
 }
 
 #[cfg(test)]

@@ -75,6 +75,12 @@ enum Format {
 }
 
 impl Rules {
+    /// Refuses another call than the one that the request's meter follows. It has nothing to do with that: it is taken away.
+    pub(super) fn check(&self, head: &mut request::Parts) -> Result<(), Error> {
+        let Some(meter) = head.extensions.get::<Meter>() else { return Ok(()) };
+        meter.check(head.extensions.get::<Call>()).inspect_err(|_| drop(head.extensions.remove::<Meter>()))
+    }
+
     /// Looks at the head, before any byte of the body.
     pub(super) fn plan(&self, head: &request::Parts) -> Result<Plan, Error> {
         let endpoint = Endpoint::of(head.uri.path()).filter(|_| head.method == Method::POST);
@@ -121,7 +127,9 @@ impl Rules {
             _ => None,
         };
         let call = Call::new(endpoint, facts, segments.clone(), terms);
-        if let Some(error) = head.extensions.get::<Meter>().and_then(|meter| meter.identify(&call).err()) {
+        // Of an InspectLayer further out.
+        let before = head.extensions.get::<Call>();
+        if let Some(error) = head.extensions.get::<Meter>().and_then(|meter| meter.identify(&call, before).err()) {
             // The call that it follows has nothing to do with this one.
             head.extensions.remove::<Meter>();
             return Err(error);

@@ -46,7 +46,10 @@ where
         // The service that was polled ready is the one to call; its clone is not ready.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        if let Err(error) = self.rules.check(&mut head) {
+            return ResponseFuture::refused(reply, error, &head);
+        }
         match self.rules.plan(&head) {
             Ok(plan) => {
                 let collect = Collect::new(body, plan.bound, plan.layout(&head.headers));

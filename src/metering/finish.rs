@@ -58,12 +58,6 @@ impl Entry {
         self.record(learnt, learnt.routed.clone(), learnt.upstream_request_id.clone())
     }
 
-    /// What is posted should this process die now.
-    fn held(learnt: &Learnt) -> Amounts {
-        let held = learnt.held.unwrap_or(Amounts::ONE_REQUEST);
-        learnt.earlier.as_ref().map_or(held, |earlier| held.plus(earlier))
-    }
-
     fn record(&self, learnt: &Learnt, routed: Option<Routed>, upstream_request_id: Option<Arc<str>>) -> UsageRecord {
         let (provider, upstream_model) = routed.map(|to| (to.provider, to.upstream)).unzip();
         UsageRecord {
@@ -87,7 +81,7 @@ impl Entry {
             usage: Usage::NONE,
             estimated: false,
             cost: Money::ZERO,
-            held: Some(Self::held(learnt)),
+            held: Some(learnt.held.unwrap_or(Amounts::ONE_REQUEST)),
         }
     }
 

@@ -37,11 +37,12 @@
 //! A time limit of the host's own inside of this layer leaves a record of what it answered, `failed`, at an estimate once
 //! the vendor was called; outside of it, the caller is taken for gone.
 //!
-//! # Several calls
-//! A handler may call models in its caller's name: pass its request's extensions on, and all that the calls come to is on
-//! the one record. The meter follows one call at a time; a second one beside it is answered with 500. Calls that run side by
-//! side want a record each: leave the [`Meter`](crate::Meter) out of their extensions, and the
-//! [`Caller`](crate::Caller) in.
+//! # Calls of a handler's own
+//! A meter follows one model call, the first; another one on it is answered with 500 before it costs anything. A handler
+//! that calls models in its caller's name gives each call a record of its own: it passes on the
+//! [`Caller`](crate::Caller) and leaves the [`Meter`](crate::Meter) out, to a stack that has a `MeteringLayer`, as
+//! [`Gateway`](crate::Gateway) has, and an auth layer that lets
+//! [known callers pass](crate::AuthLayer::pass_known_callers). A layer that tries again stands outside of metering.
 //!
 //! # Failure
 //! The layer adds no error and no wait of its own but one: where the sink is durable, the last frame of an answer (or

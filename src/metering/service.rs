@@ -31,8 +31,7 @@ impl<S> MeteringService<S> {
         Self { inner, settings }
     }
 
-    /// The guard of a request that is to be metered; its meter goes into the extensions. Where nothing is metered, one that
-    /// nobody keeps goes there, for handlers that ask for it.
+    /// The guard of a request that is to be metered; its meter goes into the extensions.
     fn arm<B>(&self, request: &mut Request<B>) -> Option<Record> {
         let there = request.extensions().get::<Meter>().cloned();
         if there.as_ref().is_some_and(Meter::is_kept) {
@@ -40,12 +39,7 @@ impl<S> MeteringService<S> {
             return None;
         }
         let caller = request.extensions().get::<Caller>().cloned();
-        let Some(caller) = self.settings.metered(request, caller) else {
-            if there.is_none() {
-                request.extensions_mut().insert(Meter::new(self.settings.abandoned));
-            }
-            return None;
-        };
+        let caller = self.settings.metered(request, caller)?;
         let (request_id, tells_id) = request_id(request);
         let entry = Entry::new(Arc::clone(&self.settings), caller, request_id, request.uri().path());
         let record = match there {
@@ -53,8 +47,8 @@ impl<S> MeteringService<S> {
             None => Record::new(entry, tells_id),
         };
         if let Some(call) = request.extensions().get::<Call>() {
-            // No other call has begun: the meter is new, or its layer stands outside of the one that reads calls.
-            let _ = record.meter().identify(call);
+            // The meter is new, or its layer has identified the same call.
+            let _ = record.meter().identify(call, Some(call));
         }
         request.extensions_mut().insert(record.meter().clone());
         Some(record)

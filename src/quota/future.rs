@@ -66,6 +66,7 @@ struct Waiting<S, A> {
 struct Asking {
     meter: Meter,
     hold: Amounts,
+    known: Amounts,
     later: Option<Later>,
     reply: ReplyTo,
 }
@@ -98,8 +99,8 @@ where
     where
         S: Clone,
     {
-        let Asked { meter, hold, later, decision } = asked;
-        let asking = Asking { meter, hold, later, reply };
+        let Asked { meter, hold, known, later, decision } = asked;
+        let asking = Asking { meter, hold, known, later, reply };
         let state = match decision.now() {
             Ok(answer) => asking.go_on(answer, inner, request),
             Err(decision) => {
@@ -139,7 +140,7 @@ impl Asking {
             Err((error, headroom)) => return State::refused(&self.meter, self.reply, error, headroom),
         };
         // The one place where a hold becomes known to whoever keeps books: before the inner service is called.
-        self.meter.hold(self.hold);
+        self.meter.hold(self.known);
         if let Some(hold) = admission.grant.hold() {
             self.meter.may_last(hold.clone());
         }

@@ -32,7 +32,7 @@ pub struct QuotaLayer {
     book: Arc<LimitBook>,
     clock: Arc<dyn Clock>,
     on_store_failure: OnStoreFailure,
-    at_most: Amounts,
+    at_most: Option<Amounts>,
 }
 
 /// The hold of a request that nothing is known of: a unit of all that can be counted, so that a limit which is used up
@@ -52,6 +52,8 @@ const ANYTHING: Amounts = Amounts {
 pub(super) struct Asked {
     pub(super) meter: Meter,
     pub(super) hold: Amounts,
+    /// What whoever keeps books is told of it: one that says nothing of what is used bounds no estimate.
+    pub(super) known: Amounts,
     /// Where every limit lets requests pass while the store cannot be reached: how they are counted later.
     pub(super) later: Option<Later>,
     pub(super) decision: StoreFuture<StoreResult<Decision>>,
@@ -84,7 +86,7 @@ impl QuotaLayer {
     /// A layer that counts in `store` against the limits of `book`. A store that cannot be reached refuses requests.
     pub fn new(store: impl QuotaStore, book: Arc<LimitBook>) -> Self {
         let clock = Arc::new(SystemClock::new());
-        Self { store: Arc::new(store), book, clock, on_store_failure: OnStoreFailure::Closed, at_most: ANYTHING }
+        Self { store: Arc::new(store), book, clock, on_store_failure: OnStoreFailure::Closed, at_most: None }
     }
 
     /// The clock that windows go by, for stores without one of their own.
@@ -118,7 +120,7 @@ impl QuotaLayer {
     /// ```
     #[must_use]
     pub fn at_most(mut self, most: Amounts) -> Self {
-        self.at_most = Amounts { requests: 1, ..most };
+        self.at_most = Some(Amounts { requests: 1, ..most });
         self
     }
 
@@ -132,14 +134,16 @@ impl QuotaLayer {
         let modality = call.map(|c| c.terms().map_or(c.endpoint().modality(), |t| t.modality));
         let model = call.map(|c| c.terms().map_or_else(|| c.model().into(), |t| Arc::clone(&t.id)));
         let limits = self.book.applicable(&caller, modality, model.as_deref());
+        let call_is_known = call.is_some();
         let hold = match call.map(|call| hold::reckon(call, &limits)) {
             Some(Ok(hold)) => hold,
             Some(Err(error)) => return Err((meter, error)),
-            None => Hold { amounts: self.at_most, output_bound: None },
+            None => Hold { amounts: self.at_most.unwrap_or(ANYTHING), output_bound: None },
         };
         if let (Some(call), Some(bound)) = (extensions.get_mut::<Call>(), hold.output_bound) {
             *call = call.bound_output(bound);
         }
+        let is_bound = call_is_known || self.at_most.is_some();
         let hold = hold.amounts;
         let all_open = limits.iter().all(|limit| self.is_open(limit));
         let later = all_open.then(|| Later { store: Arc::clone(&self.store), limits: Arc::clone(&limits) });
@@ -154,7 +158,8 @@ impl QuotaLayer {
             record: meter.record_id(),
             now: self.clock.now(),
         };
-        Ok(Asked { meter, hold, later, decision: self.store.reserve(reservation) })
+        let known = if is_bound { hold } else { Amounts::ONE_REQUEST };
+        Ok(Asked { meter, hold, known, later, decision: self.store.reserve(reservation) })
     }
 
     /// What the store's answer means for the request.
@@ -191,7 +196,7 @@ fn meter_of(extensions: &mut Extensions) -> Result<Meter, (Meter, Error)> {
     }
     let meter = new();
     if let Some(call) = call {
-        meter.identify(call).map_err(|error| (new(), error))?;
+        meter.begin(Some(call)).map_err(|error| (new(), error))?;
     }
     extensions.insert(meter.clone());
     Ok(meter)

@@ -48,7 +48,6 @@ impl Drain {
     pub(crate) fn start(&self, meter: &Meter, rest: impl Future<Output = ()> + Send + 'static) {
         if self.running.fetch_add(1, Ordering::AcqRel) >= self.at_most {
             self.running.fetch_sub(1, Ordering::AcqRel);
-            meter.let_go();
             return;
         }
         meter.drain();

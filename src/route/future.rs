@@ -182,9 +182,7 @@ impl<C: VendorClient> Future for RouteFuture<C> {
 impl<C: VendorClient> Drop for RouteFuture<C> {
     fn drop(&mut self) {
         let Some(trip) = self.trip.take() else { return };
-        let Some(drain) = trip.pump.drain_to().filter(|_| !std::thread::panicking()) else {
-            return trip.meter().let_go();
-        };
+        let Some(drain) = trip.pump.drain_to().filter(|_| !std::thread::panicking()) else { return };
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Calling(call, None) => drain.start(&trip.meter().clone(), finish_call::<C>(call, trip)),
             Step::Fan(fan) => drain.start(&trip.meter().clone(), finish_fan(fan, trip)),

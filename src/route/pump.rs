@@ -272,9 +272,8 @@ impl<B: VendorBody> Pump<B> {
         if self.meter.is_complete() {
             return;
         }
-        match self.drain_to() {
-            Some(drain) => drain.start(&self.meter.clone(), self.drain()),
-            None => self.meter.let_go(),
+        if let Some(drain) = self.drain_to() {
+            drain.start(&self.meter.clone(), self.drain());
         }
     }
 

@@ -172,7 +172,7 @@ fn request(endpoint: Endpoint, terms: Arc<ModelTerms>) -> (Request<()>, Meter) {
     let segments = Segments::new(vec![r#"{"model":"m"}"#.into()]);
     let call = Call::new(endpoint, facts, segments, Some(terms));
     let meter = Meter::new(Abandoned::Seen);
-    meter.identify(&call).unwrap();
+    meter.identify(&call, None).unwrap();
     let mut request = Request::post(endpoint.path()).body(()).unwrap();
     request.extensions_mut().insert(call);
     request.extensions_mut().insert(meter.clone());

@@ -18,18 +18,20 @@ use super::tables::{Page, PageOf};
 /// Takes usage records.
 ///
 /// Three rules, as the layer can do nothing for a sink that breaks them:
-/// - *Neither call blocks.* They run where the answer is made; what waits for a disk or a server goes into the future.
-/// - *A record that `record` was called with is the sink's.* An error is for the operator's log alone: nobody hands the
-///   record over once more. Keep it, try again, and let [`open`](Self::open) fail meanwhile, so that nothing more is spent.
-/// - *The future of `record` is ready at some time.* The last bytes of the answer wait for it. Bound what may hang.
+/// - *Neither call blocks.* They run where the answer is made: hand what takes time to a thread or a task of your own.
+/// - *A record that `record` was called with is the sink's*, even if its future is never polled, as for a caller who has
+///   left. An error is for the operator's log alone: nobody hands the record over once more. Keep it, try again, and let
+///   [`open`](Self::open) fail meanwhile, so that nothing more is spent.
+/// - *The future of `record` is ready at some time*, and does not panic. The last bytes of the answer wait for it: bound
+///   what may hang.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a sink of usage records",
     note = "use `MemoryLedger`, or implement `UsageSink` and run `contract::ledger` on it"
 )]
 pub trait UsageSink: fmt::Debug + Send + Sync + 'static {
     /// Notes a request that is about to reach its vendor, with what it holds. A durable ledger is ready when the row is
-    /// on disk; after a crash, rows that were opened and never recorded are posted at their hold. A request that makes
-    /// several calls is opened anew for each, under the same id. An error keeps it from its vendor.
+    /// on disk; after a crash, rows that were opened and never recorded are posted at their hold. An error keeps
+    /// the request from its vendor.
     fn open(&self, record: &UsageRecord) -> StoreFuture<StoreResult<()>>;
 
     /// Takes a finished record, replacing the opened one of the same `id`; one that has ended stays as it is, so that a

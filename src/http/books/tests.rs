@@ -18,7 +18,7 @@ fn by_token() -> Arc<ModelTerms> {
 
 fn meter(abandoned: Abandoned, endpoint: Endpoint, facts: Facts, terms: Arc<ModelTerms>) -> Meter {
     let meter = Meter::new(abandoned);
-    meter.identify(&Call::new(endpoint, facts, Segments::default(), Some(terms))).unwrap();
+    meter.identify(&Call::new(endpoint, facts, Segments::default(), Some(terms)), None).unwrap();
     meter.route(Routed { provider: "p".into(), upstream: "u".into() });
     meter
 }
@@ -181,24 +181,32 @@ fn a_vendor_in_whose_place_the_host_has_answered_may_bill_all_the_same() {
 }
 
 #[test]
-fn calls_that_one_request_makes_one_after_the_other_come_together() {
-    let meter = chat(Abandoned::Seen);
-    let call = Call::new(Endpoint::ChatCompletions, Facts::default(), Segments::default(), Some(by_token()));
-    for (input, output) in [(10, 1), (20, 2)] {
-        meter.begin(Some(&call)).unwrap();
-        meter.call();
-        assert!(meter.begin(Some(&call)).is_err(), "one is on its way");
-        meter.report(tokens(input, output));
-        meter.complete();
-        assert_eq!(meter.book(Ended::Whole).usage, tokens(input, output), "limits are told each");
+fn a_meter_follows_one_call() {
+    let call = || Call::new(Endpoint::ChatCompletions, Facts::default(), Segments::default(), Some(by_token()));
+    let (first, other) = (call(), call());
+    let meter = Meter::new(Abandoned::Seen);
+    meter.identify(&first, None).unwrap();
+    for ok in [meter.check(Some(&first)), meter.begin(Some(&first)), meter.begin(None)] {
+        ok.unwrap();
     }
-    // The last one is refused: what was used stays used.
-    meter.begin(Some(&call)).unwrap();
+    for taken in [meter.check(None), meter.check(Some(&other)), meter.begin(Some(&other)), meter.identify(&other, None)]
+    {
+        assert_eq!(taken.unwrap_err().code(), Code::InternalError);
+    }
+    let read_once_more = call();
+    meter.identify(&read_once_more, Some(&first)).unwrap();
+    meter.begin(Some(&read_once_more)).unwrap();
+    meter.call();
+    assert!(meter.begin(Some(&read_once_more)).is_err(), "it was sent");
+}
+
+#[test]
+fn what_a_handler_has_added_is_kept_though_something_was_refused_in_its_requests_name() {
+    let meter = Meter::new(Abandoned::Seen);
+    assert!(meter.add_at(Usage { images: 3, ..Usage::NONE }, Money::from_nanos(5)));
     meter.fail(&Error::new(Code::QuotaExceeded, "spent"));
-    assert_eq!(meter.book(Ended::Whole).amounts(), None);
-    let (outcome, usage, cost) = meter.close(Ended::Whole, |booked, _| (booked.outcome, booked.usage, booked.cost));
-    assert_eq!((outcome, usage, cost.as_nanos()), (Outcome::Failed, tokens(30, 3), 30 * 1_000 + 3 * 2_000));
-    assert!(!meter.add(tokens(1, 1)), "the record is made");
+    let booked = meter.book(Ended::Whole);
+    assert_eq!((booked.outcome, booked.usage.images, booked.cost.as_nanos()), (Outcome::Failed, 3, 5));
 }
 
 #[test]
@@ -207,7 +215,7 @@ fn units_may_come_with_a_cost_of_their_own() {
     assert!(meter.add_at(Usage { images: 2, ..Usage::NONE }, Money::from_nanos(7)));
     let booked = meter.book(Ended::Whole);
     assert_eq!((booked.usage.images, booked.cost.as_nanos(), booked.outcome), (2, 7, Outcome::Completed));
-    assert!(!meter.add(tokens(1, 0)), "nobody keeps a record that could still take it");
+    assert!(!meter.add(tokens(1, 0)), "the books are made");
 }
 
 #[test]

@@ -35,7 +35,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Where the store breaks the contract.
 pub async fn run<S: UsageSink + UsageStore>(fresh: impl AsyncFn() -> S) {
     a_record_replaces_the_opened_one(&fresh().await).await;
-    a_record_that_is_opened_anew_holds_what_it_said_last(&fresh().await).await;
     a_replay_changes_nothing(&fresh().await).await;
     records_are_paged_newest_first(&fresh().await).await;
     records_are_filtered(&fresh().await).await;
@@ -138,22 +137,6 @@ async fn a_record_replaces_the_opened_one<S: UsageSink + UsageStore>(store: &S) 
     store.open(&running("a", NOON)).await.expect("a late opening is no error");
     let shown = store.records(RecordFilter::default(), page()).await.expect("records are readable");
     assert_eq!(shown.items, ended, "an opening that comes late changes nothing");
-}
-
-/// A request that makes several calls opens its record for each.
-async fn a_record_that_is_opened_anew_holds_what_it_said_last<S: UsageSink + UsageStore>(store: &S) {
-    let first = running("a", NOON);
-    let held = Amounts { input_tokens: 30, spend: Money::from_nanos(9), ..Amounts::ONE_REQUEST };
-    let second = UsageRecord { model: Some("another".into()), held: Some(held), ..first.clone() };
-    for opened in [first, second.clone()] {
-        store.open(&opened).await.expect("a record can be opened");
-    }
-    let shown = store.records(RecordFilter::default(), Page::default()).await.expect("records are readable");
-    assert_eq!(shown.items, [second], "what was said last stands");
-    put(store, [record("a", NOON)]).await;
-    let shown = store.records(RecordFilter::default(), Page::default()).await.expect("records are readable");
-    assert_eq!(shown.items, [record("a", NOON)]);
-    assert_eq!(usage(store, RecordFilter::default(), &[]).await[0].requests, 1);
 }
 
 async fn a_replay_changes_nothing<S: UsageSink + UsageStore>(store: &S) {
