@@ -8,7 +8,7 @@
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,9 +41,14 @@ impl LineLedger {
     fn open(path: &Path) -> Result<Self, Box<dyn Error>> {
         let file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
         let memory = MemoryLedger::new();
-        for line in BufReader::new(&file).lines() {
+        let mut text = String::new();
+        BufReader::new(&file).read_to_string(&mut text)?;
+        // A line that a crash has torn off never was: its answer has not gone out whole.
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        file.set_len(whole.len() as u64)?;
+        for line in whole.lines() {
             // In memory a record is in when the call returns: there is nothing to wait for.
-            drop(memory.record(serde_json::from_str(&line?)?));
+            drop(memory.record(serde_json::from_str(line)?));
         }
         let (lines, written) = channel();
         let is_broken = Arc::new(AtomicBool::new(false));

@@ -275,6 +275,84 @@ async fn a_second_call_on_a_meter_that_follows_one_is_refused_before_it_costs_an
     assert_eq!(stage.counted().await, (records[0].cost.as_nanos(), 0));
 }
 
+/// A ledger that is not ready at once.
+#[derive(Debug)]
+struct Slow(Arc<MemoryLedger>);
+
+impl UsageSink for Slow {
+    fn open(&self, record: &UsageRecord) -> StoreFuture<Result<(), kancy::StoreError>> {
+        let opened = self.0.open(record);
+        StoreFuture::new(async move {
+            tokio::task::yield_now().await;
+            opened.await
+        })
+    }
+
+    fn record(&self, record: UsageRecord) -> StoreFuture<Result<(), kancy::StoreError>> {
+        self.0.record(record)
+    }
+}
+
+#[tokio::test]
+async fn the_same_call_goes_to_its_vendor_once_however_long_the_ledger_takes() {
+    let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+    let models = stage.quota(route(&[200]));
+    let hedge = boxed(service_fn(move |request: Request<Body>| {
+        let (models, extensions) = (models.clone(), request.into_parts().0.extensions);
+        async move {
+            let (first, second) = tokio::join!(call(&models, &extensions), call(&models, &extensions));
+            assert_eq!(second?.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            first
+        }
+    }));
+    let metering = MeteringLayer::new(Slow(Arc::clone(&stage.ledger)));
+    let stack = stage.auth(boxed(metering.layer(stage.inspect(hedge))));
+    assert_eq!(stage.chat(&stack).await, StatusCode::OK);
+    assert_eq!(stage.records().await[0].cost.as_nanos(), COST);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_for_a_request_that_is_on_record_already() {
+    let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+    let models = stage.quota(route(&[200]));
+    // A host that spawns what it has got: its caller may leave, and it goes on.
+    let (tell, told) = std::sync::mpsc::channel();
+    let spawning = boxed(service_fn(move |request: Request<Body>| {
+        let task = tokio::spawn(models.clone().oneshot(request));
+        let _ = tell.send(task);
+        std::future::pending::<Result<Response<Body>, BoxError>>()
+    }));
+    let metering = MeteringLayer::new(Slow(Arc::clone(&stage.ledger)));
+    let stack = stage.auth(boxed(metering.layer(stage.inspect(spawning))));
+    let mut left: BoxFuture<_> = Box::pin(stack.oneshot(stage.request("/v1/chat/completions", body(CHAT))));
+    assert!(is_pending(&mut left).await);
+    drop(left);
+    let answer = told.recv().unwrap().await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let record = &stage.records().await[0];
+    assert_eq!((record.outcome, record.cost.as_nanos()), (Some(Outcome::ClientClosed), 0));
+    assert_eq!(stage.counted().await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_bound_that_was_held_is_sent_however_often_the_body_is_read() {
+    let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
+    let sent: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let seen = Arc::clone(&sent);
+    let vendor = service_fn(move |request: Request<kancy::http::body::CallBody>| {
+        let seen = Arc::clone(&seen);
+        async move {
+            *seen.lock().unwrap() = request.into_body().collect().await.unwrap().to_bytes().into();
+            Ok::<_, Infallible>(Response::new(Full::from(ANSWER)))
+        }
+    });
+    let route = boxed(ProviderRouteService::new(registry(), vendor));
+    let stack = stage.auth(stage.metering(stage.inspect(stage.quota(stage.inspect(route)))));
+    assert_eq!(stage.chat(&stack).await, StatusCode::OK);
+    let sent = String::from_utf8(sent.lock().unwrap().clone()).unwrap();
+    assert!(sent.contains(r#""max_tokens":100"#), "{sent}");
+}
+
 #[tokio::test]
 async fn a_retry_below_the_meter_is_refused_and_one_above_it_has_records_of_its_own() {
     let stage = Stage::new(&[(Measure::Spend, 1_000_000_000)]).await;
@@ -337,7 +415,7 @@ fn pictures() -> Boxed {
 #[tokio::test]
 async fn a_limit_that_a_route_of_ones_own_has_used_up_refuses_it() {
     for (measure, amount, answered) in
-        [(Measure::Images, 5, 2), (Measure::Images, 6, 2), (Measure::Spend, 25_000_000, 3), (Measure::Tokens, 9, 5)]
+        [(Measure::Requests, 4, 4), (Measure::Spend, 25_000_000, 3), (Measure::Tokens, 9, 5), (Measure::Images, 0, 5)]
     {
         let stage = Stage::new(&[(measure, amount)]).await;
         let stack = stage.auth(stage.metering(stage.quota(pictures())));

@@ -54,11 +54,6 @@ impl<S: Service<Request<B>>, B> State<S, B> {
 }
 
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
-    /// Hands on a request whose caller is known.
-    pub(super) fn known(inner: &mut S, request: Request<B>, reply: ReplyTo) -> Self {
-        Self { state: State::Admitted { response: inner.call(request) }, reply }
-    }
-
     pub(super) fn decided(inner: &mut S, request: Request<B>, verdict: Result<Caller, Error>, reply: ReplyTo) -> Self {
         Self { state: State::decided(inner, request, verdict, &reply), reply }
     }

@@ -60,8 +60,9 @@ where
         let presented = Presented::in_headers(request.headers());
         let reply = ReplyTo::find(&request, &presented.reply, now);
         let has_echo = presented.has_echo;
-        if self.passes_known && presented.is_none() && request.extensions().get::<Caller>().is_some() {
-            return ResponseFuture::known(&mut self.inner, request, reply);
+        let known = request.extensions().get::<Caller>().filter(|_| self.passes_known && presented.is_none()).cloned();
+        if let Some(caller) = known {
+            return ResponseFuture::decided(&mut self.inner, request, Ok(caller), reply);
         }
         let identity = match presented.bearer(request.headers()) {
             Ok(key) => self.keys.identify(key, now),

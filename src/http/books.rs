@@ -116,6 +116,9 @@ impl Learnt {
     }
 
     pub(super) fn add_at(&mut self, usage: &Usage, cost: Money) {
+        if *usage == Usage::NONE && cost == Money::ZERO {
+            return;
+        }
         let added = self.added.get_or_insert_default();
         added.paid = added.paid.plus(usage);
         added.cost = added.cost.plus(cost);

@@ -112,9 +112,10 @@ impl Call {
         }
     }
 
-    /// The same call with an output bound.
+    /// The same call with an output bound; the tightest of several.
     #[must_use]
     pub(crate) fn bound_output(&self, tokens: u64) -> Self {
+        let tokens = self.output_bound.map_or(tokens, |bound| bound.min(tokens));
         Self { output_bound: Some(tokens), ..self.clone() }
     }
 }

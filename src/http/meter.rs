@@ -45,6 +45,8 @@ struct Shared<J: ?Sized> {
     complete: AtomicBool,
     /// The vendor was called: from then on it may bill. Apart, as it is noted while nothing else is.
     called: AtomicBool,
+    /// There is a call that it follows. Apart, as it is asked for before each.
+    is_taken: AtomicBool,
     /// Whether anything but the guards has ever seen to the end: asked by each of them, and nearly never so.
     handed_on: AtomicBool,
     journal: J,
@@ -56,6 +58,10 @@ struct State {
     booked: Option<Booked>,
     /// The one call that is metered.
     follows: Option<CallId>,
+    /// The route has it.
+    is_sent: bool,
+    /// Two quota layers have each a hold that would have to last.
+    lasting_twice: bool,
     /// In a box: few requests have one.
     lasting: Option<Box<LastingHold>>,
     keeper: Keeper,
@@ -79,9 +85,9 @@ impl State {
         self.follows.as_ref().is_none_or(|id| call.is_some_and(|call| id.is_of(call)))
     }
 
-    fn follow(&mut self, call: &Call) {
-        self.follows = Some(call.id());
-        self.learnt.identify(call);
+    /// Whether nothing has become of the request yet.
+    fn is_fresh(&self) -> bool {
+        !self.is_sent && self.booked.is_none() && self.learnt.failure.is_none()
     }
 }
 
@@ -135,8 +141,8 @@ impl Journal for Successor {
 
 impl<J: Journal> Journaled<J> {
     pub(crate) fn new(abandoned: Abandoned, journal: J) -> Self {
-        let [complete, called, handed_on] = [const { AtomicBool::new(false) }; 3];
-        let mut shared = Arc::new(Shared { state: Mutex::default(), complete, called, handed_on, journal });
+        let [complete, called, is_taken, handed_on] = [const { AtomicBool::new(false) }; 4];
+        let mut shared = Arc::new(Shared { state: Mutex::default(), complete, called, is_taken, handed_on, journal });
         // Set in its place: it is most of a kilobyte.
         if let Some(state) = Arc::get_mut(&mut shared).and_then(|shared| shared.state.get_mut().ok()) {
             state.learnt.abandoned = abandoned;
@@ -168,7 +174,8 @@ impl Meter {
     /// Adds units that a handler of the host's own has used. They are priced like a vendor's where the model is known.
     ///
     /// `false` when it is too late, and they count nowhere: the answer was whole, and the request is on record. Add before
-    /// the last byte goes out, not in a task that outlives it.
+    /// the last byte goes out, not in a task that outlives it; and where the meter goes along with a model call, before
+    /// that has been read to its end.
     pub fn add(&self, usage: Usage) -> bool {
         self.unless_booked(|learnt| learnt.add(&usage))
     }
@@ -190,31 +197,42 @@ impl Meter {
     /// What is asked for. An error where the meter follows another call than `before`, in whose place this one stands.
     pub(crate) fn identify(&self, call: &Call, before: Option<&Call>) -> Result<(), Error> {
         let state = &mut *self.state();
-        if !state.follows_none_or(before) || state.learnt.called {
+        if !state.is_fresh() || !state.follows_none_or(before) {
             return Err(taken());
         }
-        state.follow(call);
+        self.follow(state, call);
         Ok(())
     }
 
     /// Whether another call than this one is metered already.
     pub(crate) fn check(&self, call: Option<&Call>) -> Result<(), Error> {
-        if self.state().follows_none_or(call) { Ok(()) } else { Err(taken()) }
+        let is_free = !self.0.is_taken.load(Ordering::Acquire) || self.state().follows_none_or(call);
+        if is_free { Ok(()) } else { Err(taken()) }
     }
 
-    /// The request, with its call where that is known, is about to be held for or sent. An error where the meter follows
-    /// another one, or where this one was sent before: what has been used would be booked once for both.
+    /// The request, with its call where that is known, is about to be held for. An error where the meter follows another
+    /// one, or where this one was refused or sent before: what it comes to would be booked once for both.
     pub(crate) fn begin(&self, call: Option<&Call>) -> Result<(), Error> {
         let state = &mut *self.state();
-        let is_fresh = !state.learnt.called && state.booked.is_none();
-        if !is_fresh || call.is_some() && !state.follows_none_or(call) {
+        if !state.is_fresh() || call.is_some() && !state.follows_none_or(call) {
             return Err(taken());
         }
-        match call {
-            Some(call) if state.follows.is_none() => state.follow(call),
-            _ => {}
+        if let Some(call) = call.filter(|_| state.follows.is_none()) {
+            self.follow(state, call);
         }
         Ok(())
+    }
+
+    /// The same, once: the call is about to be sent.
+    pub(crate) fn send(&self, call: Option<&Call>) -> Result<(), Error> {
+        self.begin(call)?;
+        if std::mem::replace(&mut self.state().is_sent, true) { Err(taken()) } else { Ok(()) }
+    }
+
+    fn follow(&self, state: &mut State, call: &Call) {
+        state.follows = Some(call.id());
+        state.learnt.identify(call);
+        self.0.is_taken.store(true, Ordering::Release);
     }
 
     /// Whether a metering layer keeps a record of the request.
@@ -222,11 +240,13 @@ impl Meter {
         self.record_id().is_some()
     }
 
-    /// Has `journal` stand behind a meter that nobody keeps yet.
-    pub(crate) fn keep_in(&self, abandoned: Abandoned, journal: Arc<dyn Journal>) {
-        if self.0.journal.succeed(journal) {
+    /// Has `journal` stand behind a meter that nobody keeps yet; `false` where somebody was faster.
+    pub(crate) fn keep_in(&self, abandoned: Abandoned, journal: Arc<dyn Journal>) -> bool {
+        let is_kept = self.0.journal.succeed(journal);
+        if is_kept {
             self.state().learnt.abandoned = abandoned;
         }
+        is_kept
     }
 
     pub(crate) fn hold(&self, held: Amounts) {
@@ -235,7 +255,13 @@ impl Meter {
 
     /// The request's hold is one that a job may take over.
     pub(crate) fn may_last(&self, hold: LastingHold) {
-        self.state().lasting = Some(Box::new(hold));
+        let state = &mut *self.state();
+        state.lasting_twice |= state.lasting.replace(Box::new(hold)).is_some();
+    }
+
+    /// Whether a job could take over one of two holds only.
+    pub(crate) fn lasts_twice(&self) -> bool {
+        self.state().lasting_twice
     }
 
     /// What a job takes over; `None` where no limit store has a hold that lasts.
@@ -252,9 +278,17 @@ impl Meter {
         self.0.journal.open(self)
     }
 
-    /// The vendor is about to be called: from here on it may bill.
-    pub(crate) fn call(&self) {
-        self.0.called.store(true, Ordering::Release);
+    /// The vendor is about to be called: from here on it may bill. `false` where the request is on record already, and
+    /// nobody would be charged.
+    pub(crate) fn call(&self) -> bool {
+        // Under the lock: whoever makes the books meanwhile sees it, or is seen.
+        let state = self.state();
+        let is_open = state.booked.is_none();
+        if is_open {
+            self.0.called.store(true, Ordering::Release);
+        }
+        drop(state);
+        is_open
     }
 
     pub(crate) fn upstream_request_id(&self, id: Arc<str>) {

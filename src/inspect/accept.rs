@@ -77,7 +77,8 @@ enum Format {
 impl Rules {
     /// Refuses another call than the one that the request's meter follows. It has nothing to do with that: it is taken away.
     pub(super) fn check(&self, head: &mut request::Parts) -> Result<(), Error> {
-        let Some(meter) = head.extensions.get::<Meter>() else { return Ok(()) };
+        let is_call = head.method == Method::POST && Endpoint::of(head.uri.path()).is_some();
+        let Some(meter) = head.extensions.get::<Meter>().filter(|_| is_call) else { return Ok(()) };
         meter.check(head.extensions.get::<Call>()).inspect_err(|_| drop(head.extensions.remove::<Meter>()))
     }
 
@@ -126,9 +127,12 @@ impl Rules {
             (Some(catalog), Some(model)) => catalog.terms(&model.value),
             _ => None,
         };
-        let call = Call::new(endpoint, facts, segments.clone(), terms);
-        // Of an InspectLayer further out.
+        // Of an InspectLayer further out, and maybe a QuotaLayer that has held for it.
         let before = head.extensions.get::<Call>();
+        let mut call = Call::new(endpoint, facts, segments.clone(), terms);
+        if let Some(bound) = before.and_then(Call::output_bound) {
+            call = call.bound_output(bound);
+        }
         if let Some(error) = head.extensions.get::<Meter>().and_then(|meter| meter.identify(&call, before).err()) {
             // The call that it follows has nothing to do with this one.
             head.extensions.remove::<Meter>();

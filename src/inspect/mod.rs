@@ -36,8 +36,8 @@
 //!
 //! # Order
 //! Inside authentication, so that a stranger never costs the memory of a body. Inside metering, so that an unreadable
-//! body is on record. Outside quota and route, which read the `Call`: a quota layer without one governs requests and
-//! concurrency alone.
+//! body is on record. Outside quota and route, which read the `Call`: a quota layer without one does
+//! not know what the request may come to.
 //!
 //! # Failure
 //! A refusal is a response, and the inner service is not called: 400 for a body that is too large (by its

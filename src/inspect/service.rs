@@ -47,10 +47,7 @@ where
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
         let (mut head, body) = request.into_parts();
-        if let Err(error) = self.rules.check(&mut head) {
-            return ResponseFuture::refused(reply, error, &head);
-        }
-        match self.rules.plan(&head) {
+        match self.rules.check(&mut head).and_then(|()| self.rules.plan(&head)) {
             Ok(plan) => {
                 let collect = Collect::new(body, plan.bound, plan.layout(&head.headers));
                 let reading = Reading { inner, rules: self.rules.clone(), plan, head };

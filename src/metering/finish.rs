@@ -193,11 +193,11 @@ impl Record {
         Self { place: Place::Own(own), meter, tells_id, has_data: false, head: None }
     }
 
-    /// Takes over the meter of a layer further out.
-    pub(super) fn behind(meter: Meter, entry: Entry, tells_id: bool) -> Self {
+    /// Takes over the meter of a layer further out; `None` where another one was faster.
+    pub(super) fn behind(meter: Meter, entry: Entry, tells_id: bool) -> Option<Self> {
         let entry = Arc::new(entry);
-        meter.keep_in(entry.settings.abandoned, entry.clone());
-        Self { place: Place::Behind(entry), meter, tells_id, has_data: false, head: None }
+        let is_ours = meter.keep_in(entry.settings.abandoned, entry.clone());
+        is_ours.then(|| Self { place: Place::Behind(entry), meter, tells_id, has_data: false, head: None })
     }
 
     fn entry(&self) -> &Entry {

@@ -43,7 +43,7 @@ impl<S> MeteringService<S> {
         let (request_id, tells_id) = request_id(request);
         let entry = Entry::new(Arc::clone(&self.settings), caller, request_id, request.uri().path());
         let record = match there {
-            Some(meter) => Record::behind(meter, entry, tells_id),
+            Some(meter) => Record::behind(meter, entry, tells_id)?,
             None => Record::new(entry, tells_id),
         };
         if let Some(call) = request.extensions().get::<Call>() {

@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use crate::base::error::Error;
 use crate::base::store_future::StoreFuture;
+use crate::domain::limit::Amounts;
 use crate::http::body::ResponseBody;
 use crate::http::finish::{Ended, Finish, GuardedBody, guard};
 use crate::http::meter::Meter;
@@ -20,18 +21,31 @@ use crate::store::grant::Grant;
 /// Settles a grant with what the request came to. Once: when the answer ends, or when it is given up.
 pub(super) struct Settle {
     meter: Meter,
-    grant: Grant,
+    /// `None` once it is settled.
+    grant: Option<Grant>,
+    /// What is posted where a job takes the request over, and not this hold with it.
+    known: Amounts,
 }
 
 impl Settle {
-    pub(super) fn new(meter: Meter, grant: Grant) -> Self {
-        Self { meter, grant }
+    pub(super) fn new(meter: Meter, grant: Grant, known: Amounts) -> Self {
+        Self { meter, grant: Some(grant), known }
     }
 
-    fn settle(self, ended: Ended) {
+    fn settle(mut self, ended: Ended) {
+        let Some(grant) = self.grant.take() else { return };
         match self.meter.book(ended).amounts() {
-            Some(used) => self.grant.settle(used),
-            None => self.grant.void(),
+            Some(used) => grant.settle(used),
+            None => grant.void(),
+        }
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        // A lasting hold is the job's now.
+        if let Some(grant) = self.grant.take_if(|grant| grant.hold().is_none()) {
+            grant.settle(self.known);
         }
     }
 }

@@ -144,7 +144,7 @@ impl Asking {
         if let Some(hold) = admission.grant.hold() {
             self.meter.may_last(hold.clone());
         }
-        let once = Some(Once::new(Settle::new(self.meter, admission.grant)));
+        let once = Some(Once::new(Settle::new(self.meter, admission.grant, self.known)));
         let future = inner.call(request);
         State::Running { future, running: Running { once, governed: Some(self.reply), headroom: admission.headroom } }
     }

@@ -35,18 +35,10 @@ pub struct QuotaLayer {
     at_most: Option<Amounts>,
 }
 
-/// The hold of a request that nothing is known of: a unit of all that can be counted, so that a limit which is used up
-/// refuses it.
-const ANYTHING: Amounts = Amounts {
-    requests: 1,
-    input_tokens: 1,
-    output_tokens: 1,
-    spend: Money::from_nanos(1),
-    images: 1,
-    video_seconds: 1,
-    audio_seconds: 1,
-    characters: 1,
-};
+/// The hold of a request that nothing is known of: a unit of what every model uses, so that a cap which is used up refuses
+/// it. Not of pictures or seconds, which most never touch.
+const ANYTHING: Amounts =
+    Amounts { input_tokens: 1, output_tokens: 1, spend: Money::from_nanos(1), ..Amounts::ONE_REQUEST };
 
 /// What a request asks of the store.
 pub(super) struct Asked {
@@ -105,8 +97,9 @@ impl QuotaLayer {
     }
 
     /// The most that a request to a route of your own comes to: held until its handler has told what it was. Without it such
-    /// a request holds one unit of each measure, so that limits which are used up refuse it, but requests that run side by
-    /// side may together go past what is left. A model request's hold is reckoned from what it asks for.
+    /// a request holds a token each way and a nano-dollar, so that a token or spend limit which is used up refuses it, but
+    /// requests that run side by side may together go past what is left, and no limit of pictures, seconds or characters
+    /// refuses it. A model request's hold is reckoned from what it asks for.
     ///
     /// ```
     /// # use std::sync::Arc;

@@ -24,7 +24,8 @@
 //!
 //! `AuthLayer` must stand outside: limits need a [`Caller`](crate::Caller), and a request without one is answered with
 //! 500. `InspectLayer` outside makes tokens, spend and the other units known beforehand. Without it, on a route of your own,
-//! what a handler [adds](crate::Meter::add) is posted at the end, and the hold is what [`QuotaLayer::at_most`] says. With `MeteringLayer` outside, a
+//! what a handler [adds](crate::Meter::add) is posted at the end, and the hold is what [`QuotaLayer::at_most`] says. A video
+//! job takes over the hold of one layer, which stands inside of `InspectLayer`; outside of that a layer counts its request alone. With `MeteringLayer` outside, a
 //! refusal is on record.
 //!
 //! # What is governed

@@ -128,7 +128,7 @@ impl<C: VendorClient, B> Service<Request<B>> for ProviderRouteService<C> {
         let reply = ReplyTo::of(&mut request);
         let extensions = request.extensions();
         let meter = extensions.get::<Meter>().cloned().unwrap_or_else(|| Meter::new(Default::default()));
-        if let Err(error) = meter.begin(extensions.get::<Call>()) {
+        if let Err(error) = meter.send(extensions.get::<Call>()) {
             return RouteFuture::refused(reply, Meter::new(Default::default()), error);
         }
         if let Some(making) = self.making(&reply, &meter, &request) {

@@ -196,8 +196,8 @@ fn a_meter_follows_one_call() {
     let read_once_more = call();
     meter.identify(&read_once_more, Some(&first)).unwrap();
     meter.begin(Some(&read_once_more)).unwrap();
-    meter.call();
-    assert!(meter.begin(Some(&read_once_more)).is_err(), "it was sent");
+    meter.send(Some(&read_once_more)).unwrap();
+    assert!(meter.begin(Some(&read_once_more)).is_err() && meter.send(Some(&read_once_more)).is_err(), "it was sent");
 }
 
 #[test]
