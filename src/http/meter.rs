@@ -213,7 +213,18 @@ impl Meter {
     /// The request, with its call where that is known, is about to be held for. An error where the meter follows another
     /// one, or where this one was refused or sent before: what it comes to would be booked once for both.
     pub(crate) fn begin(&self, call: Option<&Call>) -> Result<(), Error> {
+        self.begin_in(&mut self.state(), call)
+    }
+
+    /// The same, once: the call is about to be sent.
+    pub(crate) fn send(&self, call: Option<&Call>) -> Result<(), Error> {
         let state = &mut *self.state();
+        self.begin_in(state, call)?;
+        state.is_sent = true;
+        Ok(())
+    }
+
+    fn begin_in(&self, state: &mut State, call: Option<&Call>) -> Result<(), Error> {
         if !state.is_fresh() || call.is_some() && !state.follows_none_or(call) {
             return Err(taken());
         }
@@ -221,12 +232,6 @@ impl Meter {
             self.follow(state, call);
         }
         Ok(())
-    }
-
-    /// The same, once: the call is about to be sent.
-    pub(crate) fn send(&self, call: Option<&Call>) -> Result<(), Error> {
-        self.begin(call)?;
-        if std::mem::replace(&mut self.state().is_sent, true) { Err(taken()) } else { Ok(()) }
     }
 
     fn follow(&self, state: &mut State, call: &Call) {
@@ -278,17 +283,17 @@ impl Meter {
         self.0.journal.open(self)
     }
 
-    /// The vendor is about to be called: from here on it may bill. `false` where the request is on record already, and
+    /// The vendor is about to be called: from here on it may bill. An error where the request is on record already, and
     /// nobody would be charged.
-    pub(crate) fn call(&self) -> bool {
+    pub(crate) fn call(&self) -> Result<(), Error> {
         // Under the lock: whoever makes the books meanwhile sees it, or is seen.
         let state = self.state();
-        let is_open = state.booked.is_none();
-        if is_open {
-            self.0.called.store(true, Ordering::Release);
+        if state.booked.is_some() {
+            let message = "The request was over before its vendor was called, so nothing was sent.";
+            return Err(Error::new(Code::InternalError, message));
         }
-        drop(state);
-        is_open
+        self.0.called.store(true, Ordering::Release);
+        Ok(())
     }
 
     pub(crate) fn upstream_request_id(&self, id: Arc<str>) {

@@ -77,9 +77,13 @@ enum Format {
 impl Rules {
     /// Refuses another call than the one that the request's meter follows. It has nothing to do with that: it is taken away.
     pub(super) fn check(&self, head: &mut request::Parts) -> Result<(), Error> {
-        let is_call = head.method == Method::POST && Endpoint::of(head.uri.path()).is_some();
-        let Some(meter) = head.extensions.get::<Meter>().filter(|_| is_call) else { return Ok(()) };
-        meter.check(head.extensions.get::<Call>()).inspect_err(|_| drop(head.extensions.remove::<Meter>()))
+        let Some(meter) = head.extensions.get::<Meter>() else { return Ok(()) };
+        let Err(error) = meter.check(head.extensions.get::<Call>()) else { return Ok(()) };
+        if head.method != Method::POST || Endpoint::of(head.uri.path()).is_none() {
+            return Ok(());
+        }
+        head.extensions.remove::<Meter>();
+        Err(error)
     }
 
     /// Looks at the head, before any byte of the body.

@@ -111,9 +111,8 @@ impl VideoJobs {
     }
 
     async fn make(&self, making: Making, request: Option<Request<CallBody>>) -> Result<Job, Error> {
-        if !making.meter.call() {
-            let message = "The request was over before its vendor was called, so nothing was sent.";
-            return self.refused(making, Error::new(Code::InternalError, message)).await;
+        if let Err(over) = making.meter.call() {
+            return self.refused(making, over).await;
         }
         let answer = match self.ask(request, CREATE).await {
             Ok(Some(answer)) => answer,

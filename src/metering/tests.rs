@@ -172,7 +172,7 @@ fn routed(
             if !meter.open().await {
                 return Err("no ledger");
             }
-            meter.call();
+            meter.call().unwrap();
             tokio::task::yield_now().await;
             Ok(Response::new(Script::new(&meter, steps())))
         }
@@ -449,7 +449,7 @@ async fn a_drained_answer_is_recorded_when_the_drain_is_over() {
     }));
     let response = service.oneshot(chat()).await.unwrap();
     let meter = seen.lock().unwrap().take().unwrap();
-    meter.call();
+    meter.call().unwrap();
     meter.drain();
     drop(response);
     assert_eq!(spy.count(), 0);

@@ -18,7 +18,7 @@ use crate::http::vendor::{VendorClient, transport_failure};
 use crate::provider::traits::Target;
 use crate::wire::pieces::Pieces;
 
-use super::trip::{MAX_FAULT_BYTES, over as on_record};
+use super::trip::MAX_FAULT_BYTES;
 
 /// So many are out at a time.
 const AT_ONCE: usize = 5;
@@ -87,9 +87,7 @@ impl<C: VendorClient> Run<C> {
                     ready!(self.client.poll_free(cx)).map_err(|error| transport_failure(&*error))?;
                     let Some(request) = request.take() else { return Poll::Ready(Err(over())) };
                     // From here on the vendor may bill.
-                    if !meter.call() {
-                        return Poll::Ready(Err(on_record()));
-                    }
+                    meter.call()?;
                     Step::Calling(Box::pin(self.client.send(*request)))
                 }
                 Step::Calling(call) => match ready!(call.as_mut().poll(cx)) {

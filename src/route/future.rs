@@ -19,7 +19,7 @@ use crate::http::vendor::{VendorClient, transport_failure};
 
 use super::body::RouteBody;
 use super::making::Making;
-use super::trip::{Step, Trip, finish_call, finish_fan, going_down, over, poll_collect};
+use super::trip::{Step, Trip, finish_call, finish_fan, going_down, poll_collect};
 
 /// What a caller gets.
 pub(super) type Answer<RB> = Response<ResponseBody<RouteBody<RB>>>;
@@ -63,8 +63,8 @@ impl<C: VendorClient> RouteFuture<C> {
                 }
                 Step::Ready => {
                     let free = if trip.request.is_some() { ready!(trip.client.poll_free(cx)) } else { Ok(()) };
-                    if free.is_ok() && !trip.meter().call() {
-                        return Poll::Ready(Err(over()));
+                    if free.is_ok() {
+                        trip.meter().call()?;
                     }
                     match trip.request.take() {
                         Some(request) => match free {

@@ -185,11 +185,6 @@ pub(super) fn poll_collect<B: Body<Data = Bytes> + Unpin>(
     Poll::Ready(())
 }
 
-/// The request's record was made while it waited for its vendor, by somebody who did not wait for it.
-pub(super) fn over() -> Error {
-    Error::new(Code::InternalError, "The request was over before its vendor was called, so nothing was sent.")
-}
-
 /// Where the host cannot wait any longer for a vendor.
 pub(super) fn going_down() -> Error {
     Error::new(Code::InternalError, "The gateway was shut down before the answer was whole. Send the request again.")

@@ -35,7 +35,7 @@ fn tokens(input_tokens: u64, output_tokens: u64) -> Usage {
 #[test]
 fn a_whole_answer_is_booked_as_the_vendor_reports_it() {
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     meter.deliver(tokens(0, 70));
     meter.report(tokens(40, 60));
     meter.complete();
@@ -48,7 +48,7 @@ fn a_whole_answer_is_booked_as_the_vendor_reports_it() {
 fn a_report_that_cannot_be_is_none_and_one_without_input_is_the_vendors_word() {
     for wrong in [tokens(1_000_000_000_000_000_000, 9), tokens(21, u64::MAX)] {
         let meter = chat(Abandoned::Seen);
-        meter.call();
+        meter.call().unwrap();
         meter.deliver(tokens(0, 7));
         meter.report(wrong);
         meter.complete();
@@ -56,7 +56,7 @@ fn a_report_that_cannot_be_is_none_and_one_without_input_is_the_vendors_word() {
         assert_eq!((booked.outcome, booked.usage, booked.estimated), (Outcome::Completed, tokens(100, 7), true));
     }
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     meter.report(tokens(0, 9));
     meter.complete();
     let booked = meter.book(Ended::Whole);
@@ -66,7 +66,7 @@ fn a_report_that_cannot_be_is_none_and_one_without_input_is_the_vendors_word() {
 #[test]
 fn a_report_of_nothing_is_not_whole() {
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     meter.report(tokens(0, 0));
     meter.complete();
     let booked = meter.book(Ended::Whole);
@@ -76,7 +76,7 @@ fn a_report_of_nothing_is_not_whole() {
 #[test]
 fn the_first_books_stand() {
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     let first = meter.book(Ended::Dropped);
     meter.report(tokens(1, 1));
     meter.complete();
@@ -89,12 +89,12 @@ fn a_caller_who_left_pays_input_and_what_was_delivered_and_never_nothing() {
     assert_eq!(meter.book(Ended::Dropped).usage, Usage::NONE, "the vendor was not called");
 
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     let booked = meter.book(Ended::Dropped);
     assert_eq!((booked.outcome, booked.usage, booked.estimated), (Outcome::ClientClosed, tokens(100, 0), true));
 
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     meter.deliver(tokens(0, 7));
     assert_eq!(meter.book(Ended::Dropped).usage, tokens(100, 7));
 }
@@ -102,7 +102,7 @@ fn a_caller_who_left_pays_input_and_what_was_delivered_and_never_nothing() {
 #[test]
 fn a_report_in_the_middle_is_a_floor_for_what_was_delivered() {
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     meter.report(tokens(25, 1));
     meter.deliver(tokens(0, 7));
     let booked = meter.book(Ended::Dropped);
@@ -114,7 +114,7 @@ fn media_requests_are_never_nothing_either() {
     let n = Some(Located { value: 3, at: 0..0 });
     let of = |endpoint, facts| {
         let meter = meter(Abandoned::Seen, endpoint, facts, terms(Rates::default()));
-        meter.call();
+        meter.call().unwrap();
         meter.book(Ended::Dropped).usage
     };
     let images = of(Endpoint::ImageGenerations, Facts { n, body_bytes: 90, ..Facts::default() });
@@ -130,14 +130,14 @@ fn an_estimate_stays_within_the_hold_and_a_report_need_not() {
     let held = Amounts { spend: Money::from_nanos(50_000), ..Amounts::of_request(&tokens(30, 5), Money::ZERO) };
     let meter = chat(Abandoned::Seen);
     meter.hold(held);
-    meter.call();
+    meter.call().unwrap();
     meter.deliver(tokens(0, 7));
     let booked = meter.book(Ended::Dropped);
     assert_eq!((booked.usage, booked.cost.as_nanos()), (tokens(30, 5), 40_000));
 
     let meter = chat(Abandoned::Seen);
     meter.hold(held);
-    meter.call();
+    meter.call().unwrap();
     meter.report(tokens(100, 50));
     meter.complete();
     assert_eq!(meter.book(Ended::Whole).usage, tokens(100, 50));
@@ -149,7 +149,7 @@ fn abandoned_held_books_the_whole_hold_for_a_caller_who_left_and_for_nobody_else
     let booked = |provider_fails: bool| {
         let meter = chat(Abandoned::Held);
         meter.hold(held);
-        meter.call();
+        meter.call().unwrap();
         meter.deliver(tokens(0, 7));
         if provider_fails {
             meter.fail(&Error::provider(Code::ProviderError, "lost"));
@@ -164,7 +164,7 @@ fn abandoned_held_books_the_whole_hold_for_a_caller_who_left_and_for_nobody_else
 #[test]
 fn a_vendor_that_failed_before_any_output_is_not_paid() {
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     meter.report(tokens(25, 1));
     meter.fail(&Error::provider(Code::ProviderOverloaded, "busy"));
     let booked = meter.book(Ended::Whole);
@@ -175,7 +175,7 @@ fn a_vendor_that_failed_before_any_output_is_not_paid() {
 #[test]
 fn a_vendor_in_whose_place_the_host_has_answered_may_bill_all_the_same() {
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     let booked = meter.book(Ended::Whole);
     assert_eq!((booked.outcome, booked.usage, booked.estimated), (Outcome::Failed, tokens(100, 0), true));
 }
@@ -222,7 +222,7 @@ fn units_may_come_with_a_cost_of_their_own() {
 fn a_price_by_the_request_is_paid_without_a_report() {
     let rates = Rates { per_request: Rate::per_unit("0.01").ok(), ..Rates::default() };
     let meter = meter(Abandoned::Seen, Endpoint::Transcriptions, Facts::default(), terms(rates));
-    meter.call();
+    meter.call().unwrap();
     meter.complete();
     assert_eq!(meter.book(Ended::Whole).cost.as_nanos(), 10_000_000);
 }
@@ -236,7 +236,7 @@ fn a_refusal_counts_nowhere_but_not_once_the_vendor_was_called() {
     assert_eq!((booked.outcome, booked.amounts()), (Outcome::Refused, None));
 
     let meter = chat(Abandoned::Seen);
-    meter.call();
+    meter.call().unwrap();
     meter.fail(&refusal);
     assert_eq!(meter.book(Ended::Whole).outcome, Outcome::Failed);
 }
@@ -245,7 +245,7 @@ fn a_refusal_counts_nowhere_but_not_once_the_vendor_was_called() {
 fn outcomes_tell_who_ended_it() {
     let after = |prepare: &dyn Fn(&Meter), ended| {
         let meter = chat(Abandoned::Seen);
-        meter.call();
+        meter.call().unwrap();
         prepare(&meter);
         meter.book(ended).outcome
     };

@@ -278,7 +278,7 @@ async fn the_bound_that_is_held_reaches_the_route_and_the_truth_is_posted() {
         service_fn(move |request: Request<()>| {
             *seen.lock().unwrap() = request.extensions().get::<Call>().and_then(Call::output_bound);
             let meter = request.extensions().get::<Meter>().unwrap();
-            meter.call();
+            meter.call().unwrap();
             meter.report(Usage { input_tokens: 11, output_tokens: 22, ..Usage::NONE });
             async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("x"))) }
         })
